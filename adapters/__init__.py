@@ -1,0 +1,1 @@
+"""The methods: one class, one file each, grouped by family. They import ``harness`` and never each other."""

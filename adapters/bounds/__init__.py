@@ -1,0 +1,1 @@
+"""Floors and ceilings: what any method must beat, and what none can."""

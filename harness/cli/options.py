@@ -1,0 +1,78 @@
+"""Options that several commands share, and the session they ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from harness.execute import Session
+    from harness.plan import Request
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def results_option(function: F) -> F:
+    """``--results``: the results folder."""
+    return click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        envvar="TOUCHSTONE_RESULTS",
+        default=Path("results"),
+        show_default=True,
+        help="Folder of stored results.",
+    )(function)
+
+
+def request_options(function: F) -> F:
+    """``--suite``, ``--task``, ``--method``, ``--seed``, ``--limit``."""
+    options = [
+        click.option("--suite", help="A suite by name, or a YAML file."),
+        click.option("--task", "tasks", multiple=True, help="A task by name; repeat for more."),
+        click.option("--method", "methods", multiple=True, help="bm25, 'bm25(k1=1.2,b=0.75)', package.module:Class; repeat for more."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--limit", type=click.IntRange(min=0), default=0, help="Only the first N items of each task."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def session_for(results: Path, device: str = "auto") -> Session:
+    """A session over a results folder."""
+    from harness.assets import Assets, cache_root
+    from harness.catalog import Catalog
+    from harness.execute import Session
+    from harness.store import Store
+
+    return Session(Catalog(), Store(results), Assets(cache_root()), pick_device(device))
+
+
+def pick_device(device: str) -> str:
+    """``auto`` is CUDA when a GPU is there; looked for without torch, so that methods without it start at once."""
+    if device != "auto":
+        return device
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return "cuda" if Path("/dev/nvidia0").exists() and not hidden else "cpu"
+
+
+def request_from(options: dict[str, Any], session: Session) -> Request:
+    """The tasks and methods that the options name; a suite gives both, and --task or --method narrow or extend it."""
+    from harness.errors import TouchstoneError
+    from harness.plan import Request
+    from harness.registry import parse_method
+
+    suite = session.catalog.suite(options["suite"]) if options["suite"] else None
+    tasks = [session.catalog.task(name) for name in options["tasks"]] or list(suite.tasks if suite else ())
+    named = {method.name: method for method in (suite.methods if suite else ())}
+    methods = [named.get(text) or parse_method(text) for text in options["methods"]] or list(named.values())
+    if not tasks or not methods:
+        raise TouchstoneError(
+            "nothing to run" if not options["suite"] else "the suite names no " + ("task" if not tasks else "method"),
+            fix="give --suite, or --task and --method; `touchstone list suites` shows what there is",
+        )
+    return Request(tasks, methods, options["seed"], options["limit"])

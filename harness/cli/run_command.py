@@ -1,0 +1,84 @@
+"""``touchstone run``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import request_from, request_options, results_option, session_for
+from harness.errors import ExitCode, TouchstoneError
+from harness.execute import Session
+from harness.plan import Cell, cells
+
+
+@click.command("run")
+@request_options
+@results_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option("--fresh", is_flag=True, help="Compute answers anew instead of going on from stored ones.")
+@click.option("--available", is_flag=True, help="Do not fail for cells that cannot run on this machine.")
+def command(results: Path, device: str, fresh: bool, available: bool, **options: Any) -> int:
+    """Run methods on tasks, or a whole suite. What is stored already is not run again."""
+    from harness.cli.tables import console, result_tables
+
+    session = session_for(results, device)
+    session.store.require_writable()
+    planned = cells(request_from(options, session), session)
+    todo = [cell for cell in planned if cell.state == "to do" or (fresh and cell.planned)]
+    screen = console()
+    if not todo and all(cell.state == "stored" for cell in planned):
+        screen.print(f"Nothing to do: {_runs(len(planned))} stored in {results}.")
+    finished = _execute(todo, session, fresh)
+    shown = [finished.get(cell.run.method.name + "\0" + cell.run.task.name, cell) for cell in planned]
+    for drawn in result_tables(shown):
+        screen.print(drawn)
+        screen.print()
+    if finished:
+        session.store.index()
+    return _exit_code(shown, available)
+
+
+def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    finished: dict[str, Cell] = {}
+    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=Console(stderr=True)) as progress:
+        whole = progress.add_task("runs", total=len(todo), visible=len(todo) > 1)
+        for cell in todo:
+            bar = progress.add_task(f"  {cell.run.method.name} on {cell.run.task.name}", total=None)
+
+            def report(what: str, done: int, total: int, bar: Any = bar, cell: Cell = cell) -> None:
+                detail = "" if what == cell.run.method.name else f" ({what})"
+                name = f"  {cell.run.method.name} on {cell.run.task.name}{detail}"
+                progress.update(bar, description=name, completed=done, total=total)
+
+            assert cell.planned is not None
+            try:
+                record = session.execute(cell.planned, report, fresh)
+                done = replace(cell, state="stored", record=record)
+            except TouchstoneError as error:
+                progress.console.print(f"error: {error.line}", markup=False, highlight=False)
+                done = replace(cell, problem=error)
+            finished[cell.run.method.name + "\0" + cell.run.task.name] = done
+            progress.remove_task(bar)
+            progress.advance(whole)
+    return finished
+
+
+def _exit_code(shown: list[Cell], available: bool) -> int:
+    if any(cell.state == "to do" for cell in shown):
+        return int(ExitCode.RUN_FAILED)
+    missing = [cell for cell in shown if cell.state == "not here"]
+    if missing and len(missing) == len(shown):
+        problem = missing[0].problem
+        return int(problem.exit_code) if problem and len(missing) == 1 else int(ExitCode.NOTHING_MEASURED)
+    return int(ExitCode.RUN_FAILED) if missing and not available else int(ExitCode.FINE)
+
+
+def _runs(count: int) -> str:
+    return "the run is" if count == 1 else f"all {count} runs are"

@@ -1,0 +1,88 @@
+"""Terminal tables of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.plan import Cell
+from harness.record import Record
+from harness.scores import Summary
+
+
+def console() -> Console:
+    """Writes to standard output; as wide as needed when that is not a terminal."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table; columns whose name starts with '>' are right-aligned."""
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def score_text(summary: Summary | None) -> str:
+    """``0.6451 [0.598, 0.690]``."""
+    return f"{summary.value:.4f} [{summary.low:.3f}, {summary.high:.3f}]" if summary else "FAILED"
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``38 s``, ``2 min 5 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size(count: float) -> str:
+    """``12 MB``; powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def published_text(record: Record) -> str:
+    """The published number of the same method and measure, '' when there is none."""
+    task = record.run.task
+    found = [p for p in task.published if p.measure == task.main_measure and p.method == record.run.method.name]
+    return f"{found[0].value:.4f}" if found else ""
+
+
+def result_tables(cells: Sequence[Cell]) -> Iterable[Table]:
+    """One table a task: best first, with intervals and costs; what failed or cannot run at the end, with the reason."""
+    for task in dict.fromkeys(cell.run.task for cell in cells):
+        mine = [cell for cell in cells if cell.run.task == task]
+        mine.sort(key=lambda cell: -(cell.record.main.value if cell.record and cell.record.main else -1.0))
+        measures = task.measures[:3]
+        columns = ["method", *measures, ">published", ">time", ">reused", ">items/s", ">index", ">memory", "run"]
+        yield table(f"{task.title}  ({task.name})", columns, (_row(cell, measures) for cell in mine))
+
+
+def _row(cell: Cell, measures: Sequence[str]) -> list[str]:
+    record = cell.record
+    if record is None or record.status == "failed":
+        why = cell.problem.line if cell.problem else "not run"
+        label = "not here" if cell.state == "not here" else "FAILED"
+        return [cell.run.method.name, f"{label}: {why}"]
+    cost = record.cost
+    return [
+        cell.run.method.name,
+        *(score_text(record.scores.get(measure)) for measure in measures),
+        published_text(record),
+        duration(cost.seconds),
+        duration(cost.reused_seconds) if cost.reused_seconds else "",
+        f"{cost.items_per_second:,.0f}",
+        size(cost.index_bytes) if cost.index_bytes else "",
+        size(cost.peak_memory_bytes),
+        record.id,
+    ]

@@ -1,0 +1,1 @@
+"""Reading datasets: sources, corpora, judgements, questions."""

@@ -1,0 +1,69 @@
+"""Datasets in BEIR layout: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (or TREC qrels)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from harness.data.corpus import Document
+from harness.data.dataset import Source
+from harness.errors import TouchstoneError
+
+
+def documents(source: Source) -> Iterator[Document]:
+    """The documents of the corpus file, with the line each stands on."""
+    for entry, where in _json_lines(Path(source.corpus)):
+        title = entry.get("title") or ""
+        yield Document(_text(entry, "_id", where), str(title), _text(entry, "text", where), where)
+
+
+def queries(source: Source) -> dict[str, str]:
+    """Query texts by id, in file order; an empty or repeated one is an error."""
+    found: dict[str, str] = {}
+    for entry, where in _json_lines(Path(source.queries)):
+        name, text = _text(entry, "_id", where), _text(entry, "text", where)
+        if name in found:
+            raise TouchstoneError(f"query id '{name}' comes twice", where=where)
+        if not text.strip():
+            raise TouchstoneError(f"query '{name}' is empty", where=where, fix="give it a text or remove it")
+        found[name] = text
+    return found
+
+
+def _text(entry: dict[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise TouchstoneError(f"'{key}' is missing or not text", where=where)
+    return value
+
+
+def _json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    number = 0
+    try:
+        with _open(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _json_object(line, f"{path}:{number}"), f"{path}:{number}"
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise TouchstoneError("cannot read the file", where=f"{path}:{number + 1}", why=str(error)) from error
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise TouchstoneError("the line is not JSON", where=where, why=error.msg) from error
+    if not isinstance(entry, dict):
+        raise TouchstoneError("the line is not a JSON object", where=where)
+    return entry
+
+
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Corpora as memory-mapped Arrow: documents are integers, their texts are read when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.answers import Ints
+from harness.errors import TouchstoneError
+
+BATCH = 8192
+SCHEMA = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
+
+
+class Document(NamedTuple):
+    """One document; where is the place it was read at, for messages."""
+
+    id: str
+    title: str
+    text: str
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """n documents. digest covers ids, titles, texts and their order."""
+
+    table: pa.Table
+    digest: str
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def ids(self, docs: Ints) -> list[str]:
+        """The text ids of document numbers."""
+        found: list[str] = self.table.column("id").take(pa.array(docs)).to_pylist()
+        return found
+
+    def all_ids(self) -> Iterator[str]:
+        """Every id, in order, batch by batch."""
+        for chunk in self.table.column("id").chunks:
+            yield from chunk.to_pylist()
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        """Title and text joined by a space, as BEIR joins them, of documents start..stop-1."""
+        return _joined(self.table.slice(start, stop - start))
+
+    def texts_of(self, docs: Ints) -> list[str]:
+        """Title and text joined, of the given document numbers."""
+        return _joined(self.table.take(pa.array(docs)))
+
+    def find(self, ids: Sequence[str]) -> Ints:
+        """Document numbers of text ids, -1 where there is none."""
+        wanted = pa.array(ids, pa.string())
+        found = np.full(len(ids), -1, np.int32)
+        start = 0
+        for chunk in self.table.column("id").chunks:
+            rows = pc.index_in(wanted, value_set=chunk).to_numpy(zero_copy_only=False)
+            hit = ~np.isnan(rows) if rows.dtype.kind == "f" else rows >= 0
+            found[hit] = rows[hit].astype(np.int32) + start
+            start += len(chunk)
+        return found
+
+
+def _joined(table: pa.Table) -> list[str]:
+    pairs = zip(table.column("title").to_pylist(), table.column("text").to_pylist(), strict=True)
+    return [f"{title} {text}".strip() if title else text for title, text in pairs]
+
+
+def write_corpus(documents: Iterable[Document], folder: Path) -> None:
+    """Stream *documents* to ``folder/corpus.arrow``; an empty or repeated id is an error with both places.
+
+    Memory is bounded: besides a batch, eight bytes a document are held to find repeated ids.
+    """
+    hasher = hashlib.sha256()
+    hashes: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+    with pa.OSFile(str(folder / "corpus.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for batch in _batches(documents):
+            for document in batch:
+                if not document.id:
+                    raise TouchstoneError("a document has an empty id", where=document.where)
+                hasher.update(b"\x1e".join(part.encode() for part in document[:3]) + b"\x1d")
+            hashes.append(np.fromiter((_hash64(d.id) for d in batch), np.uint64, len(batch)))
+            columns = [pa.array([d[i] for d in batch], pa.string()) for i in range(3)]
+            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+    every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    if not len(every):
+        raise TouchstoneError("the corpus holds no documents")
+    values, counts = np.unique(every, return_counts=True)
+    suspects = set(values[counts > 1].tolist())
+    meta = {"digest": hasher.hexdigest()[:32], "documents": len(every), "suspects": sorted(suspects)}
+    (folder / "corpus.json").write_text(json.dumps(meta))
+
+
+def refuse_repeated(read: Callable[[], Iterable[Document]], folder: Path) -> None:
+    """Second pass over the source, only when two ids share a hash: name the first id that comes twice."""
+    meta = json.loads((folder / "corpus.json").read_text())
+    suspects = set(meta["suspects"])
+    if not suspects:
+        return
+    seen: dict[str, str] = {}
+    for document in read():
+        if _hash64(document.id) in suspects:
+            if document.id in seen:
+                first = seen[document.id]
+                raise TouchstoneError(
+                    f"document id '{document.id}' comes twice", where=document.where, why=f"first at {first}"
+                )
+            seen[document.id] = document.where
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """The corpus of an asset folder, memory-mapped."""
+    meta = json.loads((folder / "corpus.json").read_text())
+    source = pa.memory_map(str(folder / "corpus.arrow"))
+    return Corpus(pa.ipc.open_file(source).read_all(), meta["digest"])
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    for document in documents:
+        batch.append(document)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

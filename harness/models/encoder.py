@@ -1,0 +1,235 @@
+"""Sentence encoders: texts to vectors, from the files of sentence-transformers models, without that package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from harness.answers import Floats
+from harness.errors import TouchstoneError
+from harness.models.batching import (
+    Longs,
+    Progress,
+    Ragged,
+    batch_limits,
+    run_batches,
+    to_device,
+    torch_device_type,
+    prepare_torch,
+)
+from harness.models.profile import Pooling, Profile, Role, read_profile, with_max_length
+from harness.models.source import (
+    PACKAGED_MODEL,
+    ModelFiles,
+    Precision,
+    find_model,
+    library_identity,
+    read_object,
+    require_neural,
+)
+from harness.spec import Json
+
+if TYPE_CHECKING:
+    import torch
+
+# Raise this when a change here can move a vector: cached vectors of the old code are then left alone.
+CODE_VERSION = 1
+TOKENISE_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder and how to use it. "auto" and 0 mean: as the model's own files say.
+
+    model: the packaged all-MiniLM-L6-v2, a local folder, or a hub id. max_length: tokens a text is cut at.
+    """
+
+    model: str = PACKAGED_MODEL
+    revision: str = ""
+    pooling: Pooling | Literal["auto"] = "auto"
+    max_length: int = 0
+    normalise: Literal["auto", "yes", "no"] = "auto"
+    precision: Precision = "fp32"
+    query_prompt: str = "auto"
+    document_prompt: str = "auto"
+    device: str = "cpu"
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """Everything that can change a bit of a vector."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, in torch's words."""
+
+    def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
+        """float32[len(texts), dimension]. progress is told (texts done, texts to do), equal texts counted once."""
+
+
+def encoder_identity(spec: EncoderSpec) -> dict[str, Json]:
+    """What the vectors of *spec* depend on besides the kind of device. Loads no torch and no weights."""
+    files, profile = _resolve(spec)
+    used: dict[str, Json] = {key: value for key, value in asdict(profile).items() if key != "dense"}
+    return {
+        "model": files.name,
+        "revision": files.revision,
+        **used,
+        "dense": list(profile.dense),
+        "precision": spec.precision,
+        **library_identity(),
+        "code": CODE_VERSION,
+    }
+
+
+def load_encoder(spec: EncoderSpec) -> Encoder:
+    """The encoder of *spec*, in memory."""
+    require_neural("the sentence encoder")
+    files, profile = _resolve(spec)
+    identity = {**encoder_identity(spec), "device": torch_device_type(spec.device)}
+    return TransformerEncoder(files, profile, spec, identity)
+
+
+def _resolve(spec: EncoderSpec) -> tuple[ModelFiles, Profile]:
+    files = find_model(spec.model, spec.revision, "the sentence encoder")
+    profile = with_max_length(read_profile(files, spec.pooling), spec.max_length, files)
+    if spec.normalise != "auto":
+        profile = replace(profile, normalise=spec.normalise == "yes")
+    if spec.query_prompt != "auto":
+        profile = replace(profile, query_prompt=spec.query_prompt)
+    if spec.document_prompt != "auto":
+        profile = replace(profile, document_prompt=spec.document_prompt)
+    return files, profile
+
+
+class TransformerEncoder:
+    """An encoder of the transformers library: tokenise, last layer, pool, optional dense layers, normalise."""
+
+    def __init__(self, files: ModelFiles, profile: Profile, spec: EncoderSpec, identity: dict[str, Json]) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        prepare_torch()
+        folder = files.folder / profile.transformer
+        self.identity = identity
+        self.device = spec.device
+        self._profile = profile
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        self._model: Any = _load_transformer(folder).to(device=spec.device, dtype=dtype).eval()
+        self._dense = [_load_dense(files.folder / path, spec.device) for path in profile.dense]
+        width = int(self._model.config.hidden_size)
+        self.dimension = int(self._dense[-1][0].out_features) if self._dense else width
+        self._limits = batch_limits(spec.device)
+
+    def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
+        """float32[len(texts), dimension]; equal texts are computed once."""
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        tokens = self._tokenise(list(distinct), role)
+        vectors = np.empty((len(distinct), self.dimension), np.float32)
+
+        def run(rows: Longs) -> None:
+            vectors[rows] = self._forward(*tokens.padded(rows, self._pad))
+
+        run_batches(tokens.lengths, self._limits, run, progress)
+        if len(distinct) == len(texts):
+            return vectors
+        return vectors[[distinct[text] for text in texts]]
+
+    @property
+    def _pad(self) -> int:
+        return int(self._tokenizer.pad_token_id or 0)
+
+    def _tokenise(self, texts: list[str], role: Role) -> Ragged:
+        prompt, lower = self._profile.prompt(role), self._profile.lower_case
+        rows: list[list[int]] = []
+        for start in range(0, len(texts), TOKENISE_AT_ONCE):
+            given = [prompt + text.strip() for text in texts[start : start + TOKENISE_AT_ONCE]]
+            encoded = self._tokenizer(
+                [text.lower() for text in given] if lower else given,
+                truncation=True,
+                max_length=self._profile.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            rows += encoded["input_ids"]
+        return Ragged.of(rows)
+
+    def _forward(self, ids: Longs, mask: Longs) -> Floats:
+        import torch
+
+        with torch.inference_mode():
+            inputs = to_device({"input_ids": ids, "attention_mask": mask}, self.device)
+            states = self._model(**inputs).last_hidden_state
+            pooled = pool(states.float(), inputs["attention_mask"], self._profile.pooling)
+            for layer in self._dense:
+                pooled = layer(pooled)
+            if self._profile.normalise:
+                pooled = torch.nn.functional.normalize(pooled, dim=1)
+            vectors: Floats = pooled.cpu().numpy()
+        return vectors
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """[n, d] from states [n, length, d]: the mean over real tokens, the first token, or the last real one."""
+    import torch
+
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+    if pooling == "cls":
+        return states[:, 0]
+    last = mask.sum(1).clamp(min=1) - 1
+    return states[torch.arange(len(states), device=states.device), last]
+
+
+def _load_transformer(folder: Path) -> Any:
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        # An encoder-decoder such as T5 is used by its encoder alone.
+        kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+        return kind.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise unloadable(folder, error) from error
+
+
+def unloadable(folder: Path, error: Exception) -> TouchstoneError:
+    """The error for a model folder that transformers refuses."""
+    return TouchstoneError(
+        "cannot load the model", where=str(folder), why=str(error).strip().partition("\n")[0] or type(error).__name__
+    )
+
+
+def _load_dense(folder: Path, device: str) -> Any:
+    """A sentence-transformers Dense module: linear layer and activation; computed in fp32."""
+    import torch
+
+    config = read_object(folder / "config.json")
+    activation = str(config.get("activation_function", "")).rpartition(".")[2]
+    known = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh, "ReLU": torch.nn.ReLU, "GELU": torch.nn.GELU}
+    if activation not in known:
+        raise TouchstoneError(f"unsupported activation '{activation}'", where=str(folder / "config.json"))
+    if (folder / "model.safetensors").exists():
+        from safetensors.torch import load_file
+
+        state = load_file(folder / "model.safetensors")
+    else:
+        state = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    weights = {name.removeprefix("linear."): value.float() for name, value in state.items()}
+    out_features, in_features = weights["weight"].shape
+    linear = torch.nn.Linear(in_features, out_features, bias="bias" in weights)
+    linear.load_state_dict(weights)
+    return torch.nn.Sequential(linear, known[activation]()).to(device).eval()

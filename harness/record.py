@@ -1,0 +1,101 @@
+"""The stored record of a run, its JSON form and the migrations between schema versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import TouchstoneError
+from harness.scores import Summary
+from harness.spec import Json, RunSpec
+from harness.strict import from_plain
+
+SCHEMA = 1
+RECORD_FILE = "record.json"
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}  # from version n to n + 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, bytes and rates of a run. seconds: what this run spent; reused_seconds: what assets found ready had cost."""
+
+    seconds: float = 0.0
+    reused_seconds: float = 0.0
+    phases: Mapping[str, float] = field(default_factory=dict)
+    items_per_second: float = 0.0
+    peak_memory_bytes: int = 0
+    index_bytes: int = 0
+    segments: int = 1
+
+    @property
+    def cold_seconds(self) -> float:
+        """What the run costs from nothing: comparable whatever was cached."""
+        return self.seconds + self.reused_seconds
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed. details: the last lines of the traceback."""
+
+    what: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: what it was, what it scored, what it cost, how it came about."""
+
+    id: str
+    status: Literal["done", "failed"]
+    run: RunSpec
+    scores: Mapping[str, Summary] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    provenance: Mapping[str, Json] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def main(self) -> Summary | None:
+        """The summary of the task's main measure, None for a failed run."""
+        return self.scores.get(self.run.task.main_measure)
+
+    @property
+    def finished(self) -> str:
+        """When it ended, ISO 8601 in UTC."""
+        return str(self.provenance.get("finished", ""))
+
+
+def to_text(record: Record) -> str:
+    """The record as JSON text, keys in a fixed order."""
+    from dataclasses import asdict
+
+    body = {"schema": SCHEMA, **asdict(record)}
+    return json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_record(path: Path) -> Record:
+    """The record of a file, brought to today's schema."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TouchstoneError("cannot read the record", where=str(path), why=str(error)) from error
+    if not isinstance(body, dict) or not isinstance(body.get("schema"), int):
+        raise TouchstoneError("not a record", where=str(path), why="it has no schema version")
+    record: Record = from_plain(migrated(body, str(path)), Record, str(path))
+    return record
+
+
+def migrated(body: dict[str, Any], where: str) -> dict[str, Any]:
+    """The body without its schema number, after every migration up to today's."""
+    version = body["schema"]
+    if version > SCHEMA:
+        raise TouchstoneError(
+            f"the record has schema {version}", where=where, why=f"this version knows {SCHEMA}", fix="upgrade touchstone"
+        )
+    for step in range(version, SCHEMA):
+        body = MIGRATIONS[step](body)
+    return {key: value for key, value in body.items() if key != "schema"}

@@ -1,0 +1,137 @@
+"""Everything that can change a number: frozen, canonical, digestible.
+
+A method is an adapter with settings, a task is data with a kind and measures, a run is one on the other with a seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+class Kind(StrEnum):
+    """What a task asks of a method."""
+
+    RANK = "rank"
+    CHOOSE = "choose"
+
+
+def canonical(value: Json) -> str:
+    """One text per value: sorted keys, no spaces, floats as Python prints them; NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Json, length: int = 16) -> str:
+    """The first *length* hex digits of the SHA-256 of the canonical text."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A leaderboard row. settings holds only what differs from the adapter's defaults."""
+
+    name: str
+    adapter: str
+    settings: Mapping[str, Json] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(digest(self.identity))
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What can change a number; the name is only a label."""
+        return {"adapter": self.adapter, "settings": dict(self.settings)}
+
+    @property
+    def expression(self) -> str:
+        """What to type after ``--method`` to get this method: ``bm25(b=0.75,k1=1.2)``."""
+        shown = ",".join(f"{key}={_shown(value)}" for key, value in sorted(self.settings.items()))
+        return f"{self.adapter}({shown})" if shown else self.adapter
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_shown, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that somebody printed: shown beside ours, never mixed with it."""
+
+    method: str
+    measure: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A leaderboard column. The first of *measures* is the one the task is judged by."""
+
+    name: str
+    kind: Kind
+    dataset: str
+    measures: tuple[str, ...]
+    title: str = ""
+    depth: int = 1000
+    shots: int = 0
+    group: str = ""
+    published: tuple[Published, ...] = ()
+
+    @property
+    def main_measure(self) -> str:
+        """The measure shown first and compared by default."""
+        return self.measures[0]
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What can change the answers; measures and titles cannot: rescoring is free."""
+        parts: dict[str, Json] = {"kind": self.kind.value, "dataset": self.dataset, "group": self.group}
+        if self.kind is Kind.RANK:
+            parts["depth"] = self.depth
+        else:
+            parts["shots"] = self.shots
+        return parts
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One method on one task. limit: only the first items, 0 for all."""
+
+    method: MethodSpec
+    task: TaskSpec
+    seed: int = 0
+    limit: int = 0
+
+    def run_id(self, made_with: Mapping[str, Json], data_digest: str) -> str:
+        """16 hex digits over the spec, what the method is made with (code, models, libraries) and the data."""
+        return digest(
+            {
+                "method": self.method.identity,
+                "task": self.task.identity,
+                "seed": self.seed,
+                "limit": self.limit,
+                "made_with": dict(made_with),
+                "data": data_digest,
+            }
+        )
+
+    @property
+    def command(self) -> str:
+        """The command line that makes this run."""
+        parts = ["touchstone", "run", "--task", self.task.name, "--method", self.method.expression]
+        parts += ["--seed", str(self.seed)] if self.seed else []
+        parts += ["--limit", str(self.limit)] if self.limit else []
+        return shlex.join(parts)
+
+    def to_json(self) -> dict[str, Json]:
+        """The spec as stored in a record."""
+        text: dict[str, Json] = json.loads(json.dumps(asdict(self)))
+        return text

@@ -1,0 +1,1 @@
+"""Tasks: data, a kind and measures."""

@@ -1,0 +1,68 @@
+"""Ranking tasks: queries, a corpus and graded judgements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from harness.answers import Answers, Ints, Rankings
+from harness.data.corpus import Corpus
+from harness.errors import TouchstoneError
+from harness.measures import Qrels, parse_measure, score_rankings
+from harness.scores import Scores
+from harness.spec import TaskSpec
+
+
+@dataclass(frozen=True, eq=False)
+class RankTask:
+    """query_ids and query_texts hold the judged queries of the whole task; qrels one row for each of them."""
+
+    spec: TaskSpec
+    corpus: Corpus
+    query_ids: tuple[str, ...]
+    query_texts: tuple[str, ...]
+    qrels: Qrels
+    data_digest: str
+    items: Ints
+
+    @property
+    def item_ids(self) -> tuple[str, ...]:
+        """The ids of all judged queries."""
+        return self.query_ids
+
+    def item_name(self, item: int) -> str:
+        """``query 'id'``."""
+        return f"query '{self.query_ids[item]}'"
+
+    def select(self, items: Ints) -> Self:
+        """The same task with fewer items."""
+        return replace(self, items=items)
+
+    def queries(self) -> list[str]:
+        """Query texts of this view's items, in order."""
+        return [self.query_texts[item] for item in self.items]
+
+    def relevant(self, item: int) -> tuple[Ints, Ints]:
+        """(documents, grades) judged for an item."""
+        start, stop = self.qrels.starts[item], self.qrels.starts[item + 1]
+        return self.qrels.docs[start:stop], self.qrels.grades[start:stop]
+
+    def check(self, answers: Answers) -> Rankings:
+        """Well-formed rankings in trec_eval's order, cut at the task's depth."""
+        if not isinstance(answers, Rankings):
+            raise TouchstoneError(f"expected rankings, got {type(answers).__name__.lower()}", where=self.spec.name)
+        checked = answers.checked(len(self.corpus), self.item_name)
+        return checked.canonical(self.corpus.ids).resized(self.spec.depth)
+
+    def score(self, answers: Answers) -> Scores:
+        """Every measure of the spec for this view's items; a missing answer counts 0 and is counted."""
+        rankings = self.check(answers)
+        wanted = tuple(parse_measure(name) for name in self.spec.measures)
+        values = score_rankings(wanted, self.qrels, rankings)[self.items]
+        counts = {
+            "missing": int(len(self.items) - np.isin(self.items, rankings.items).sum()),
+            "tie_dependent": rankings.tied_items(),
+        }
+        return Scores(self.items, tuple(self.spec.measures), values, counts=counts)
