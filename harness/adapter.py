@@ -162,7 +162,11 @@ def code_digest(adapter: type[Adapter]) -> str:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def method_spec(adapter: type[Adapter], settings: Any) -> MethodSpec:

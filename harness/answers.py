@@ -87,7 +87,9 @@ class Rankings:
             rows = np.flatnonzero(bad.any(axis=1))
             if len(rows):
                 where = name(int(self.items[rows[0]]))
-                raise TouchstoneError(f"{what} in a ranking", where=where, why=f"{len(rows)} such items in this block")
+                raise TouchstoneError(
+                    f"{what} in a ranking", where=where, why=f"{len(rows)} such items in this block"
+                )
         return self
 
     def canonical(self, doc_ids: Callable[[Ints], Sequence[str]]) -> Self:
@@ -105,7 +107,9 @@ class Rankings:
 
     def tied_items(self) -> int:
         """How many rankings hold two documents of equal score: their order rests on the tie rule."""
-        return int(((self.scores[:, 1:] == self.scores[:, :-1]) & (self.docs[:, 1:] != PAD)).any(axis=1).sum())
+        return int(
+            ((self.scores[:, 1:] == self.scores[:, :-1]) & (self.docs[:, 1:] != PAD)).any(axis=1).sum()
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +127,8 @@ class Choices:
         """All parts as one, sorted by item."""
         width = max(part.logprobs.shape[1] for part in parts)
         padded = [
-            np.pad(p.logprobs, ((0, 0), (0, width - p.logprobs.shape[1])), constant_values=-np.inf) for p in parts
+            np.pad(p.logprobs, ((0, 0), (0, width - p.logprobs.shape[1])), constant_values=-np.inf)
+            for p in parts
         ]
         items = np.concatenate([part.items for part in parts])
         order = np.argsort(items, kind="stable")
@@ -133,7 +138,8 @@ class Choices:
         """Self when well formed; otherwise an error that names the item."""
         if self.logprobs.ndim != 2 or len(self.logprobs) != len(self.items):
             raise TouchstoneError(
-                "choices have mismatched shapes", why=f"items {self.items.shape}, logprobs {self.logprobs.shape}"
+                "choices have mismatched shapes",
+                why=f"items {self.items.shape}, logprobs {self.logprobs.shape}",
             )
         bad = np.isnan(self.logprobs).any(axis=1) | np.isposinf(self.logprobs).any(axis=1)
         if bad.any():

@@ -72,7 +72,10 @@ class Assets:
                 return _build(final, kind, dict(key), make)
         except OSError as error:
             raise TouchstoneError(
-                f"cannot write the asset '{kind}'", where=str(final), why=str(error), fix="set TOUCHSTONE_CACHE"
+                f"cannot write the asset '{kind}'",
+                where=str(final),
+                why=str(error),
+                fix="set TOUCHSTONE_CACHE",
             ) from error
 
 

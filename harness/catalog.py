@@ -122,7 +122,9 @@ class Catalog:
             raise unknown("suite", name, files)
         entry = read_yaml(path, SuiteEntry)
         if entry.name != path.stem:
-            raise TouchstoneError(f"the suite is named '{entry.name}'", where=str(path), fix="name it as its file")
+            raise TouchstoneError(
+                f"the suite is named '{entry.name}'", where=str(path), fix="name it as its file"
+            )
         methods = tuple(_method(method, str(path)) for method in entry.methods)
         names = [method.name for method in methods]
         for label in names:
@@ -161,9 +163,13 @@ class Catalog:
             published=entry.published,
         )
         yield task
-        for group in self.datasets[entry.dataset].groups if entry.by_group and entry.dataset in self.datasets else ():
+        for group in (
+            self.datasets[entry.dataset].groups if entry.by_group and entry.dataset in self.datasets else ()
+        ):
             title = f"{task.title}: {group.replace('_', ' ')}"
-            yield replace(task, name=f"{task.name}/{group}", group=group, title=title, published=(), measures=("Acc",))
+            yield replace(
+                task, name=f"{task.name}/{group}", group=group, title=title, published=(), measures=("Acc",)
+            )
 
 
 def _method(method: str | MethodEntry, where: str) -> MethodSpec:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -91,12 +91,16 @@ class Session:
         adapter = make_adapter(run.method)
         if run.task.kind not in adapter.kinds:
             kinds = ", ".join(sorted(adapter.kinds))
-            raise TouchstoneError(f"{run.method.name} does not do '{run.task.kind}' tasks", why=f"it does: {kinds}")
+            raise TouchstoneError(
+                f"{run.method.name} does not do '{run.task.kind}' tasks", why=f"it does: {kinds}"
+            )
         adapter.check()
         task = self.task(run.task)
         made_with: dict[str, Json] = {"code": code_digest(type(adapter)), **adapter.made_with()}
         if adapter.part_methods():
-            parts = {name: self.plan(replace(run, method=parse_method(name))).id for name in adapter.part_methods()}
+            parts = {
+                name: self.plan(replace(run, method=parse_method(name))).id for name in adapter.part_methods()
+            }
             made_with["parts"] = dict(parts)
         return Planned(run, run.run_id(made_with, task.data_digest), adapter, task, made_with)
 
@@ -109,7 +113,9 @@ class Session:
             answers = read_answers(asset.path)
             task = limited(planned.task, planned.run.limit)
             scores = planned.adapter.score(task, answers)
-            segments = [Segment.from_text(line) for line in (asset.path / "segments.jsonl").read_text().splitlines()]
+            segments = [
+                Segment.from_text(line) for line in (asset.path / "segments.jsonl").read_text().splitlines()
+            ]
             record = Record(
                 planned.id,
                 "done",
@@ -137,7 +143,9 @@ class Session:
         key: dict[str, Json] = {"run": planned.id}
         if fresh:
             shutil.rmtree(self.assets.root / "answers" / digest(dict(key), 32), ignore_errors=True)
-        return self.assets.get_or_make("answers", key, lambda folder: self._compute(planned, folder, progress))
+        return self.assets.get_or_make(
+            "answers", key, lambda folder: self._compute(planned, folder, progress)
+        )
 
     def _compute(self, planned: Planned, folder: Path, progress: Progress) -> float:
         """Answer what no shard holds yet, a shard a block; then join the shards. Returns the seconds of all attempts."""
@@ -193,8 +201,13 @@ class Session:
 
     def _store_failure(self, planned: Planned, started: str, error: Exception) -> None:
         lines = "".join(traceback.format_exception(error)).strip().splitlines()[-20:]
-        failure = Failure(error.line if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}", "\n".join(lines))
-        record = Record(planned.id, "failed", planned.run, provenance=self._provenance(planned, started), failure=failure)
+        failure = Failure(
+            error.line if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}",
+            "\n".join(lines),
+        )
+        record = Record(
+            planned.id, "failed", planned.run, provenance=self._provenance(planned, started), failure=failure
+        )
         try:
             self.store.put(record, None, None, None)
         except TouchstoneError:
@@ -224,9 +237,7 @@ def write_shard(path: Path, answers: Answers, segment: Segment) -> None:
     """One block on disk, whole or not at all, synced."""
     partial = path.with_suffix(".tmp")
     with partial.open("wb") as handle:
-        np.savez(handle, segment=np.array(segment.to_text()), **_arrays(answers))
-        handle.flush()
-        os.fsync(handle.fileno())
+        _save(handle, {**_arrays(answers), "segment": np.array(segment.to_text())})
     partial.rename(path)
 
 
@@ -253,12 +264,17 @@ def _join(done: list[tuple[Answers, Segment]], task: Task, folder: Path) -> None
     else:
         whole = Choices.concatenate(choices)
     with (folder / "answers.npz").open("wb") as handle:
-        np.savez(handle, **_arrays(whole))
-        handle.flush()
-        os.fsync(handle.fileno())
+        _save(handle, _arrays(whole))
     (folder / "segments.jsonl").write_text("".join(f"{segment.to_text()}\n" for _, segment in done))
     for path in folder.glob("shard-*.npz"):
         path.unlink()
+
+
+def _save(handle: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
+    """As .npz, on the disk when this returns."""
+    np.savez(handle, allow_pickle=False, **arrays)
+    handle.flush()
+    os.fsync(handle.fileno())
 
 
 def _arrays(answers: Answers) -> dict[str, np.ndarray]:
@@ -304,5 +320,3 @@ def _notes(planned: Planned, task: Task) -> tuple[str, ...]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,7 +96,7 @@ def _places() -> Iterator[tuple[str, Path]]:
 
 
 def _inspected(path: Path, where: str) -> Java:
-    """Version and modules from the JDK's ``release`` file; without one, the version that ``java -version`` prints."""
+    """From the JDK's ``release`` file; without one, the version is what ``java -version`` prints."""
     if not os.access(path, os.X_OK):
         return Java(path, 0, where)
     try:
@@ -120,7 +120,7 @@ def _major(text: str, label: str) -> int:
 
 
 def heap_bytes() -> int:
-    """The most memory a Java program may use for its objects: $TOUCHSTONE_JAVA_HEAP_MB, else 4 GiB or half of the machine."""
+    """The largest heap of a Java program: $TOUCHSTONE_JAVA_HEAP_MB, else 4 GiB or half of the memory."""
     chosen = os.environ.get(HEAP_VARIABLE, "")
     if chosen:
         if not chosen.isdigit() or int(chosen) < 64:
@@ -132,9 +132,9 @@ def heap_bytes() -> int:
 
 
 def run_java(java: Java, program: Program) -> str:
-    """Run to the end and return standard output; any sign of trouble is an error with the last lines of it.
+    """Run to the end and return standard output; trouble is an error with the last lines that were printed.
 
-    A program that catches an exception, prints it and exits with 0 has failed too. The child never outlives the call.
+    A program that prints an exception and exits with 0 has failed too. An interrupted call kills the child.
     """
     command = _command(java, program)
     # A UTF-8 locale: otherwise Java cannot open paths outside ASCII.
@@ -162,6 +162,7 @@ def _command(java: Java, program: Program) -> list[str]:
         *vector,
         f"-Xmx{heap_bytes() >> 20}m",
         "-XX:+ExitOnOutOfMemoryError",  # otherwise one thread dies and its queries are missing without a word
+        "-XX:+UseSerialGC",  # same processor time as the others, a small part of their memory
         "-XX:-UsePerfData",  # leaves no file in /tmp
         "-Dfile.encoding=UTF-8",
         "-Duser.language=en",  # numbers in messages as 1,234
@@ -186,5 +187,5 @@ def _refuse_failure(program: Program, code: int, out: str, err: str) -> None:
     if code == 0 and not complained:
         return
     told = list(dict.fromkeys(line for line in lines if not line.startswith(("at ", "... "))))
-    ended = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
-    raise TouchstoneError(f"{name} failed", why="; ".join([ended, *told[-3:]]))
+    ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    raise TouchstoneError(f"{name} failed", why="; ".join([*told[-3:], ended]))

@@ -1,9 +1,9 @@
-"""BM25 by Lucene without a bridge: Anserini's own programs, run as a subprocess on the jar that pyserini carries.
+"""BM25 by Lucene: Anserini's own programs, run as a subprocess on the jar that pyserini carries.
 
-pyserini is never imported. Scores are Lucene's float32 as Anserini prints them, with six decimals: scores that
-differ by less than 1e-6 may come back equal. By default Anserini rounds scores to 1e-4 and lowers tied ones by 1e-6
-a place, so that its own tie order shows as score order; it is told not to (``-arbitraryScoreTieBreak``), so equal
-scores here are Lucene's ties. Lucene then takes tied documents in index order.
+pyserini is never imported. Scores are Lucene's float32 as Anserini prints them, with six decimals: scores
+that differ by less than 1e-6 may come back equal. By default Anserini rounds scores to 1e-4 and lowers tied
+ones by 1e-6 a place, so that its own tie order (document id up) shows as score order; it is told not to
+(``-arbitraryScoreTieBreak``), so equal scores here are Lucene's ties, which Lucene takes in index order.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Anserini:
 class IndexSpec:
     """How documents are indexed. doc_vectors: keep what RM3 needs (the index is about twice as large).
 
-    With one thread, documents stand in the index in the order given, so of documents tied at the end of a ranking
-    always the first ones are returned. More threads are faster; which of those tied are returned is then left to timing.
+    With one thread, documents stand in the index in the order given, so that of documents tied at the end of
+    a ranking always the first are returned. More threads are faster, and leave to timing which are returned.
     """
 
     stemmer: Stemmer = "porter"
@@ -62,7 +62,7 @@ class IndexSpec:
 
 @dataclass(frozen=True)
 class Index:
-    """A finished index. documents: how many were given; empty: how many of them hold no text and are never found."""
+    """A finished index. documents: how many were given; empty: how many of them are blank and never found."""
 
     folder: Path
     spec: IndexSpec
@@ -72,7 +72,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Rm3:
-    """RM3 query expansion: feedback documents and terms, and the weight of the original query (Anserini's defaults)."""
+    """RM3 query expansion: feedback documents and terms, and the weight of the original query."""
 
     documents: int = 10
     terms: int = 10
@@ -106,7 +106,7 @@ def find_anserini() -> Anserini:
 
 
 def build_index(documents: Iterable[tuple[str, str]], folder: Path, spec: IndexSpec) -> Index:
-    """Index (id, text) pairs into *folder*; ids are whole numbers as text. Memory is bounded; texts are written to disk once.
+    """Index (id, text) pairs into *folder*; ids are whole numbers as text. Texts go by way of disk.
 
     An error when Anserini did not index every document that holds text.
     """
@@ -137,7 +137,7 @@ def open_index(folder: Path) -> Index:
 
 
 def _write_documents(documents: Iterable[tuple[str, str]], folder: Path, threads: int) -> int:
-    """Write *documents* as JSON lines: one file for one thread, to keep the order, else many for the threads to share."""
+    """Write JSON lines and count them: one file for one thread, which keeps the order, else many to share."""
     folder.mkdir()
     given, remaining = 0, iter(documents)
     per_file = FILE_DOCUMENTS if threads > 1 else sys.maxsize
@@ -150,7 +150,7 @@ def _write_documents(documents: Iterable[tuple[str, str]], folder: Path, threads
 
 
 def _write_file(documents: Iterator[tuple[str, str]], path: Path) -> int:
-    # A lone surrogate is written as '?': at the end of a text it makes Lucene's tokenizer lose the whole text.
+    # A lone surrogate becomes '?': at the end of a text it makes Lucene's tokenizer lose the whole text.
     written = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as sink:
         while batch := list(islice(documents, BATCH)):
@@ -187,8 +187,8 @@ def _count_empty(out: str, given: int) -> int:
 def search(index: Index, queries: Sequence[str], spec: SearchSpec) -> tuple[Ints, Floats]:
     """The best documents of every query in one start of Java: docs int32[q, k] and scores float32[q, k].
 
-    Best first, tied documents in index order, padded with PAD and -inf; a query of which nothing is left after
-    stop words has an empty row. docs are the ids given to ``build_index``.
+    Best first, tied documents in index order, padded with PAD and -inf; a query of which nothing is left
+    without stop words has an empty row. docs are the ids given to ``build_index``.
     """
     if spec.rm3 is not None and not index.spec.doc_vectors:
         raise TouchstoneError(
@@ -200,8 +200,22 @@ def search(index: Index, queries: Sequence[str], spec: SearchSpec) -> tuple[Ints
         work = Path(name)
         with (work / "queries.jsonl").open("w", encoding="utf-8", errors="replace", newline="\n") as sink:
             sink.writelines(_line({"id": str(row), "title": query}) for row, query in enumerate(queries))
-        run_java(find_java(), Program(find_anserini().jar, *_search_program(index, spec), work))
+        try:
+            run_java(find_java(), Program(find_anserini().jar, *_search_program(index, spec), work))
+        except TouchstoneError as error:
+            raise _named(error, queries) from error
         return _read_run(work / "run.txt", len(queries), spec.k)
+
+
+def _named(error: TouchstoneError, queries: Sequence[str]) -> TouchstoneError:
+    """Lucene's limit of 1,024 terms a query, told with the query; any other error as it is."""
+    if "TooManyClauses" not in error.why:
+        return error
+    longest = max(queries, key=lambda query: len(set(query.split())))
+    where = f"query '{longest[:60]}...'"
+    return TouchstoneError(
+        "more than 1,024 different terms, which Lucene refuses", where=where, fix="shorten the query"
+    )
 
 
 def _search_program(index: Index, spec: SearchSpec) -> tuple[str, tuple[str, ...]]:

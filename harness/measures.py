@@ -39,7 +39,8 @@ def parse_measure(text: str) -> Measure:
     if extra := options.keys() - allowed:
         raise TouchstoneError(f"'{text}': {base} has no option '{min(extra)}'")
     if at is None and rule.at_needed:
-        raise TouchstoneError(f"'{text}': {base} needs a {rule.at}", fix=f"write {base}@10")
+        example = f"{base}@10" if rule.at == "cutoff" else f"{base}@0.1"
+        raise TouchstoneError(f"'{text}': {base} needs a {rule.at}", fix=f"write it as in {example}")
     if at is not None and not rule.at:
         raise TouchstoneError(f"'{text}': {base} takes no cutoff")
     if rule.p and "rel" not in options:
@@ -57,9 +58,7 @@ def _options(text: str, inside: str | None) -> dict[str, str]:
     for part in inside.split(",") if inside else []:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or name in options:
-            raise TouchstoneError(
-                f"'{text}': cannot read option '{part.strip()}'", fix="write options as rel=2"
-            )
+            raise TouchstoneError(f"'{text}': cannot read option '{part.strip()}'", fix="write rel=2")
         options[name] = value
     return options
 

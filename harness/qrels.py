@@ -38,6 +38,8 @@ class Qrels:
         queries, docs, grades = queries[order], docs[order], grades[order]
         if len(queries) and not 0 <= queries[0] <= queries[-1] < n_queries:
             raise TouchstoneError("a judgement's query number is out of range", why=f"{n_queries} queries")
+        if len(docs) and docs.min() < 0:
+            raise TouchstoneError("a judgement's document number is negative")
         twice = np.flatnonzero((queries[1:] == queries[:-1]) & (docs[1:] == docs[:-1]))
         if len(twice):
             where = f"query number {queries[twice[0]]}, document number {docs[twice[0]]}"
@@ -85,9 +87,7 @@ def find_hits(qrels: Qrels, rankings: Rankings) -> Hits:
         items, docs = rankings.items[start : start + size], rankings.docs[start : start + size]
         retrieved[items] = (docs != PAD).sum(axis=1)
         parts.append(_look_up(qrels, items, docs))
-    rows, ranks, grades = (
-        (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _nothing()
-    )
+    rows, ranks, grades = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
     return Hits(qrels, rows[order], ranks[order], grades[order], retrieved)
 

@@ -94,7 +94,10 @@ def migrated(body: dict[str, Any], where: str) -> dict[str, Any]:
     version = body["schema"]
     if version > SCHEMA:
         raise TouchstoneError(
-            f"the record has schema {version}", where=where, why=f"this version knows {SCHEMA}", fix="upgrade touchstone"
+            f"the record has schema {version}",
+            where=where,
+            why=f"this version knows {SCHEMA}",
+            fix="upgrade touchstone",
         )
     for step in range(version, SCHEMA):
         body = MIGRATIONS[step](body)

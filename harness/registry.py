@@ -101,7 +101,6 @@ def spec_of(name: str, settings: Mapping[str, Json], where: str, label: str = ""
     return replace(spec, name=label or spec.expression)
 
 
-
 def _classes(module: ModuleType) -> Iterator[type[Adapter]]:
     for value in vars(module).values():
         if inspect.isclass(value) and issubclass(value, Adapter) and value.__module__ == module.__name__:

@@ -51,14 +51,24 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise TouchstoneError(
-                "cannot write results", where=str(self.root), why=error.strerror or str(error), fix="choose another --results"
+                "cannot write results",
+                where=str(self.root),
+                why=error.strerror or str(error),
+                fix="choose another --results",
             ) from error
 
     def folder(self, record: Record) -> Path:
         """Where a record is kept."""
-        return self.root / Path(*map(slug, record.run.task.name.split("/"))) / slug(record.run.method.name) / record.id
+        return (
+            self.root
+            / Path(*map(slug, record.run.task.name.split("/")))
+            / slug(record.run.method.name)
+            / record.id
+        )
 
-    def put(self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None) -> Record:
+    def put(
+        self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None
+    ) -> Record:
         """Write a run once, whole; an earlier failed record of the same run is replaced. Returns it with its file hashes."""
         final = self.folder(record)
         partial = self.root / ".partial" / f"{record.id}-{os.getpid()}"
@@ -77,7 +87,10 @@ class Store:
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise TouchstoneError(
-                "cannot store the result", where=str(final), why=error.strerror or str(error), fix="the answers are kept: run again"
+                "cannot store the result",
+                where=str(final),
+                why=error.strerror or str(error),
+                fix="the answers are kept: run again",
             ) from error
         return record
 
@@ -121,13 +134,18 @@ class Store:
         if isinstance(task, RankTask):
             from harness.trec import rankings_against, read_run
 
-            return rankings_against(read_run(folder / RUN_FILE), task.query_ids, task.corpus.find).rankings
+            rankings, _unknown = rankings_against(
+                read_run(folder / RUN_FILE), task.query_ids, task.corpus.find
+            )
+            return rankings
         import pyarrow.parquet as pq
 
         table = pq.read_table(folder / CHOICES_FILE)
         rows = {name: row for row, name in enumerate(task.item_ids)}
         items = np.array([rows[name] for name in table.column("item").to_pylist()], np.int32)
-        columns = [table.column(name).to_numpy() for name in table.column_names if name.startswith("logprob_")]
+        columns = [
+            table.column(name).to_numpy() for name in table.column_names if name.startswith("logprob_")
+        ]
         return Choices(items, np.stack(columns, axis=1).astype(np.float32))
 
     def verify(self, record: Record, task: Task) -> list[str]:

@@ -6,6 +6,7 @@ Duplicate keys, unknown keys and mistyped values are errors that name the file, 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from harness.spec import Json
 
 T = TypeVar("T")
 
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # YAML 1.1 reads 1e-9 as text
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -39,7 +41,7 @@ class Located:
 
 def read_yaml(path: Path, into: type[T]) -> T:
     """The one document of *path* as an instance of *into*."""
-    return convert(_located_file(path), into)
+    return typing.cast(T, convert(_located_file(path), into))
 
 
 def read_yaml_list(path: Path, into: type[T]) -> list[T]:
@@ -52,7 +54,7 @@ def read_yaml_list(path: Path, into: type[T]) -> list[T]:
 
 def from_plain(value: object, into: type[T], where: str) -> T:
     """A value read from elsewhere (JSON, command line) under the same rules."""
-    return convert(_locate_plain(value, where), into)
+    return typing.cast(T, convert(_locate_plain(value, where), into))
 
 
 def _located_file(path: Path) -> Located:
@@ -79,9 +81,13 @@ def _locate_node(node: yaml.Node, path: Path) -> Located:
             key_where = f"{path}:{key_node.start_mark.line + 1}"
             if key in found:
                 first = found[key].where.rpartition(":")[2]
-                raise TouchstoneError(f"the key '{key}' is given twice", where=key_where, why=f"first near line {first}")
+                raise TouchstoneError(
+                    f"the key '{key}' is given twice", where=key_where, why=f"first near line {first}"
+                )
             located = _locate_node(child, path)
-            found[key] = Located(located.value, key_where if isinstance(child, yaml.ScalarNode) else located.where)
+            found[key] = Located(
+                located.value, key_where if isinstance(child, yaml.ScalarNode) else located.where
+            )
         return Located(found, where)
     loader = yaml.SafeLoader("")
     return Located(loader.construct_object(node), where)
@@ -136,6 +142,8 @@ def _scalar(tree: Located, into: type) -> Any:
     value = tree.value
     if into is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if into is float and isinstance(value, str) and EXPONENT.fullmatch(value):
+        return float(value)
     if type(value) is not into:
         raise tree.wrong(WORDS[into])
     return value
@@ -175,6 +183,10 @@ def _dataclass(tree: Located, into: type[T]) -> T:
             raise unknown("key", key, fields, child.where)
         values[key] = convert(child, hints[key])
     for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        if (
+            name not in values
+            and field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+        ):
             raise TouchstoneError(f"the key '{name}' is missing", where=tree.where)
     return into(**values)

@@ -1,82 +1,33 @@
 """TREC run and judgement files: read, joined to arrays, written.
 
-Rankings are ordered as trec_eval 9 orders them, whatever the rank column says: float32 score down, then document
-id down by its bytes.
+Rankings are ordered as trec_eval 9 orders them, whatever the rank column says: float32 score down, then
+document id down by its bytes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from harness.answers import PAD, Floats, Ints, Rankings
 from harness.errors import TouchstoneError
 from harness.qrels import Longs, Qrels
+from harness.trec_lines import QRELS, RUN, Columns, read_columns
 
 CELLS = 1 << 20  # ranking cells written at once
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Columns of a kind of file: how many there are (more: extra ones are allowed), and where the wanted ones stand."""
-
-    kind: str
-    columns: int
-    query: int
-    doc: int
-    value: int
-    tag: int | None = None
-    more: bool = False
-    header: bool = False
-    delimiter: bytes | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether values are whole numbers."""
-        return self.tag is None
-
-
-RUN = Layout("run", 6, query=0, doc=2, value=4, tag=5, more=True)
-QRELS = Layout("qrels", 4, query=0, doc=2, value=3)
-BEIR_QRELS = Layout("qrels", 3, query=0, doc=1, value=2, header=True, delimiter=b"\t")
-
-
-class Row(NamedTuple):
-    """One line of a file that holds something."""
-
-    line: int
-    query: str
-    doc: str
-    value: float
-    tag: str
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A file as arrays of n lines. queries, docs: int32[n], positions in query_ids and doc_ids (Arrow strings)."""
-
-    queries: Ints
-    query_ids: tuple[str, ...]
-    docs: Ints
-    doc_ids: Any
-    values: npt.NDArray[np.float64]
-    tag: str
 
 
 @dataclass(frozen=True, eq=False)
 class RunFile:
     """A run: query i's documents are docs[starts[i]:starts[i+1]], best first.
 
-    starts int64[q+1], docs int32[n] (positions in doc_ids, an Arrow array of distinct texts), scores float32[n].
+    starts int64[q+1]; docs int32[n]: positions in doc_ids (Arrow, distinct texts); scores float32[n].
     """
 
     query_ids: tuple[str, ...]
@@ -111,22 +62,22 @@ class Joined:
 def read_run(path: str | Path) -> RunFile:
     """Read a run (``query Q0 document rank score tag``), plain, .gz or .zst.
 
-    White space of any kind separates; text after the tag, blank lines and lines that start with # are skipped.
-    A malformed line, a score that is no finite float32, a repeated document or an empty file is a TouchstoneError.
+    White space of any kind separates; text after the tag, blank lines and lines that start with # are
+    skipped. A malformed line, a score that is no finite float32, a repeated document or an empty file is a
+    TouchstoneError.
     """
-    table = _read(Path(path), RUN)
+    table = read_columns(Path(path), RUN)
     queries, docs, scores = _best_first(table)
     starts = np.searchsorted(queries, np.arange(len(table.query_ids) + 1)).astype(np.int64)
     return RunFile(table.query_ids, starts, docs, scores, table.doc_ids, table.tag)
 
 
 def read_qrels(path: str | Path) -> QrelsFile:
-    """Read judgements, plain, .gz or .zst: TREC's ``query 0 document grade`` or BEIR's tab-separated three columns.
+    """Read judgements, plain, .gz or .zst: TREC's ``query 0 document grade`` or BEIR's three columns.
 
     Errors are those of ``read_run``; a grade is a whole number.
     """
-    path = Path(path)
-    table = _read(path, QRELS)
+    table = read_columns(Path(path), QRELS)
     qrels = Qrels.build(len(table.query_ids), table.queries, table.docs, table.values.astype(np.int32))
     return QrelsFile(table.query_ids, table.doc_ids, qrels)
 
@@ -170,11 +121,16 @@ def rankings_against(
 
 
 def write_run(
-    path: str | Path, query_ids: Sequence[str], rankings: Rankings, doc_ids: Callable[[Ints], Sequence[str]], tag: str
+    path: str | Path,
+    query_ids: Sequence[str],
+    rankings: Rankings,
+    doc_ids: Callable[[Ints], Sequence[str]],
+    tag: str,
 ) -> None:
-    """Write a run that reads back to the same order and the same float32 scores; .zst and .gz are compressed.
+    """Write a run that reads back to the same order and float32 scores; .zst and .gz are compressed.
 
-    query_ids[item] and doc_ids(numbers) give the texts; one that is empty or holds white space is a TouchstoneError.
+    query_ids[item] and doc_ids(numbers) give the texts; one that is empty or holds white space is a
+    TouchstoneError.
     """
     _fit_for_a_column(pa.array([tag, *(query_ids[item] for item in rankings.items)], pa.string()))
     with pa.output_stream(str(path), compression="detect") as out:
@@ -188,19 +144,29 @@ def write_run(
             _fit_for_a_column(found)
             scores = pa.array(rankings.scores[rows][held].astype(np.float32)).cast(pa.string())
             ranks = pa.array(rank + 1).cast(pa.string())
-            lines = pc.binary_join_element_wise(names.take(pa.array(row)), "Q0", found, ranks, scores, f"{tag}\n", " ")
-            out.write("".join(lines.to_pylist()).encode())
+            lines = pc.binary_join_element_wise(
+                names.take(pa.array(row)), "Q0", found, ranks, scores, f"{tag}\n", " "
+            )
+            out.write(_text(lines))
+
+
+def _text(lines: Any) -> Any:
+    """All strings of an Arrow array one after the other, as bytes, without a copy."""
+    offsets = np.frombuffer(lines.buffers()[1], np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    return memoryview(lines.buffers()[2])[offsets[0] : offsets[-1]]
 
 
 def _fit_for_a_column(names: Any) -> None:
     """Refuse a name that would not read back as one column."""
     bad = names.filter(pc.match_substring_regex(names, r"^#|^$|\s"))
     if len(bad):
-        raise TouchstoneError(f"'{bad[0].as_py()}' cannot stand in a run file", why="empty, white space or # in front")
+        raise TouchstoneError(
+            f"'{bad[0].as_py()}' cannot stand in a run file", why="empty, white space or # in front"
+        )
 
 
 def _rankings(run: RunFile, items: Ints, numbers: Ints) -> Rankings:
-    """Padded rankings of the queries whose item is not PAD, by item; numbers[i] is the number of run.doc_ids[i]."""
+    """Rankings of the queries whose item is not PAD, by item; numbers[i] is the number of run.doc_ids[i]."""
     use = np.argsort(items, kind="stable")
     use = use[items[use] != PAD]
     sizes = np.diff(run.starts)[use]
@@ -224,7 +190,9 @@ def _best_first(table: Columns) -> tuple[Ints, Ints, Floats]:
         tied = np.flatnonzero(after | np.append(after[1:], False))
         distinct, which = np.unique(docs[tied], return_inverse=True)
         place = np.empty(len(distinct), np.int64)
-        place[pc.array_sort_indices(table.doc_ids.take(pa.array(distinct))).to_numpy()] = np.arange(len(distinct))
+        place[pc.array_sort_indices(table.doc_ids.take(pa.array(distinct))).to_numpy()] = np.arange(
+            len(distinct)
+        )
         group = np.cumsum(~after)[tied]
         docs = docs.copy()
         docs[tied] = docs[tied[np.lexsort((-place[which], group))]]

@@ -1,7 +1,7 @@
 """The measures and their formulas, as trec_eval computes them, over all queries at once.
 
-Every formula takes a measure and the pooled documents of all rankings, and returns float64[q]. Sums run in rank
-order, as trec_eval's do. R is the number of relevant documents of a query, found or not.
+Every formula takes a measure and the pooled documents of all rankings, and returns float64[q]. Sums run in
+rank order, as trec_eval's do. R is the number of relevant documents of a query, found or not.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _bpref(measure: Measure, hits: Hits) -> Doubles:
 
 
 def _inferred_ap(measure: Measure, hits: Hits) -> Doubles:
-    """Yilmaz & Aslam 2006: the precision above a relevant document, estimated from the judged part of the pool."""
+    """Yilmaz & Aslam 2006: precision above a relevant document, estimated from the judged part."""
     use = _within(measure, hits)
     pooled = _before(hits.rows, np.ones(len(hits.rows), bool))[use]
     relevant = _before(hits.rows, hits.grades >= measure.rel)[use]

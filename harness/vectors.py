@@ -23,8 +23,8 @@ from harness.spec import Json
 if TYPE_CHECKING:
     import torch
 
-# Documents of a shard: what an interruption loses at most. Sorting by length inside a shard instead of over the
-# whole corpus costs 0.2 % more padding on a processor (SciFact), and needs no second pass over the texts.
+# Documents of a shard: what an interruption loses at most. Sorting by length inside a shard instead of over
+# the whole corpus costs 0.2 % more padding on a processor (SciFact) and needs no second pass over the texts.
 SHARD = 2048
 
 GetOrMake = Callable[[str, dict[str, Json], Make], Asset]
@@ -60,13 +60,12 @@ def corpus_vectors(
 ) -> tuple[Vectors, Asset]:
     """(float32[n, d] on disk, asset) of all documents, from the cache or encoded now.
 
-    get: ``Assets.get_or_make`` or ``Context.asset``. The asset's seconds cover all attempts; an interrupted one
-    loses the shard it was at.
+    get: ``Assets.get_or_make`` or ``Context.asset``. The asset's seconds cover all attempts; an
+    interrupted one loses the shard it was at.
     """
     key: dict[str, Json] = {"encoder": encoder.identity, "corpus": corpus.digest, "role": "document"}
     asset = get("vectors", key, lambda folder: _encode_shards(encoder, corpus, folder, progress))
-    # Copy-on-write: torch refuses to wrap read-only memory.
-    return cast(Vectors, np.load(asset.path / "vectors.npy", mmap_mode="c")), asset
+    return cast(Vectors, np.load(asset.path / "vectors.npy", mmap_mode="r")), asset
 
 
 def _encode_shards(encoder: Encoder, corpus: TextCorpus, folder: Path, progress: Progress | None) -> float:
@@ -122,7 +121,7 @@ def _read_seconds(path: Path) -> float:
 
 
 def top_k(queries: Floats, docs: npt.NDArray[np.float32], spec: SearchSpec) -> tuple[Ints, Floats]:
-    """(document numbers int32[q, k], dot products float32[q, k]), best first, padded with PAD and -inf beyond n.
+    """(document numbers int32[q, k], dot products float32[q, k]), best first; PAD and -inf beyond n.
 
     Exact: every document is scored. Documents pass through the device once, in blocks; what is kept is q x k.
     """

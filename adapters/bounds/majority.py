@@ -35,4 +35,6 @@ class Majority(Adapter):
             for row, item in enumerate(items):
                 for letter, count in counts.get(task.question(int(item)).group, Counter()).items():
                     weights[row, letter] = count
-            yield Choices(items, np.log((weights + 1) / (weights + 1).sum(axis=1, keepdims=True)).astype(np.float32))
+            yield Choices(
+                items, np.log((weights + 1) / (weights + 1).sum(axis=1, keepdims=True)).astype(np.float32)
+            )

@@ -32,11 +32,16 @@ class Random(Adapter):
             generators = [np.random.default_rng([context.seed, int(item)]) for item in items]
             if isinstance(task, RankTask):
                 depth = min(task.spec.depth, len(task.corpus))
-                docs = np.stack([g.choice(len(task.corpus), depth, replace=False, shuffle=False) for g in generators])
+                docs = np.stack(
+                    [g.choice(len(task.corpus), depth, replace=False, shuffle=False) for g in generators]
+                )
                 points = np.stack([g.random(depth, np.float32) for g in generators])
                 yield Rankings(items, docs.astype(np.int32), points)
             elif isinstance(task, ChooseTask):
-                rows = [g.random(len(task.question(int(i)).choices)) for g, i in zip(generators, items, strict=True)]
+                rows = [
+                    g.random(len(task.question(int(i)).choices))
+                    for g, i in zip(generators, items, strict=True)
+                ]
                 yield Choices(items, stacked_logprobs(rows))
             else:
                 raise TouchstoneError(f"random cannot answer a task of kind {task.spec.kind}")

@@ -94,7 +94,9 @@ def minmax(part: Rankings) -> Floats64:
     return np.where(held, scaled, 0.0)
 
 
-def summed(docs: npt.NDArray[np.int32], points: Floats64, depth: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+def summed(
+    docs: npt.NDArray[np.int32], points: Floats64, depth: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Points of equal documents added within each row; the best *depth* as (docs, scores), padded."""
     order = np.argsort(docs, axis=1, kind="stable")
     docs, points = np.take_along_axis(docs, order, 1), np.take_along_axis(points, order, 1)
@@ -105,4 +107,6 @@ def summed(docs: npt.NDArray[np.int32], points: Floats64, depth: int) -> tuple[n
     totals = np.where(first & (docs != PAD), totals, -np.inf)
     best = np.argsort(-totals, axis=1, kind="stable")[:, :depth]
     scores = np.take_along_axis(totals, best, 1)
-    return np.where(np.isneginf(scores), PAD, np.take_along_axis(docs, best, 1)).astype(np.int32), scores.astype(np.float32)
+    return np.where(np.isneginf(scores), PAD, np.take_along_axis(docs, best, 1)).astype(
+        np.int32
+    ), scores.astype(np.float32)

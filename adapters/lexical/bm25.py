@@ -38,7 +38,11 @@ class Bm25(Adapter):
     family = "lexical"
     kinds = frozenset({Kind.RANK})
     about = "BM25 (bm25s); tokens of two or more word characters, English stop words, Snowball stemmer."
-    paper = Paper("BM25S: Orders of magnitude faster lexical search via eager sparse scoring", 2024, "https://arxiv.org/abs/2407.03618")
+    paper = Paper(
+        "BM25S: Orders of magnitude faster lexical search via eager sparse scoring",
+        2024,
+        "https://arxiv.org/abs/2407.03618",
+    )
     Settings = Settings
 
     def made_with(self) -> dict[str, Json]:
@@ -58,10 +62,12 @@ class Bm25(Adapter):
             key: dict[str, Json] = {"corpus": task.corpus.digest, **asdict(self.settings), **self.made_with()}
             asset = context.asset("bm25s", key, lambda folder: self._index(task.corpus, folder, context))
             index = bm25s.BM25.load(str(asset.path), mmap=True)
+        depth = min(task.spec.depth, len(task.corpus))
+        with context.meter.phase("load"):
             index.backend = "numba" if package_version("numba") else "numpy"
             if index.backend == "numba":
                 index.activate_numba_scorer()
-        depth = min(task.spec.depth, len(task.corpus))
+                self._search(index, task.select(task.items[:1]), depth)  # compiles
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
                 yield self._search(index, task.select(items), depth)

@@ -9,7 +9,9 @@ import click
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["methods", "tasks", "suites"]))
-@click.option("--all", "everything", is_flag=True, help="Also the tasks of single groups, such as mmlu/anatomy.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also the tasks of single groups, such as mmlu/anatomy."
+)
 def command(what: str, everything: bool) -> None:
     """List methods, tasks or suites."""
     from harness.cli.tables import console, table
@@ -36,7 +38,14 @@ def _methods() -> Iterator[list[str]]:
             here = "yes"
         except TouchstoneError as error:
             here = error.fix or error.what
-        yield [name, adapter.family, ", ".join(sorted(adapter.kinds)), ", ".join(adapter.extras), here, adapter.about]
+        yield [
+            name,
+            adapter.family,
+            ", ".join(sorted(adapter.kinds)),
+            ", ".join(adapter.extras),
+            here,
+            adapter.about,
+        ]
     for module, why in found.broken.items():
         yield [module, "", "", "", "no", f"does not import: {why}"]
 

@@ -33,9 +33,16 @@ def request_options(function: F) -> F:
     options = [
         click.option("--suite", help="A suite by name, or a YAML file."),
         click.option("--task", "tasks", multiple=True, help="A task by name; repeat for more."),
-        click.option("--method", "methods", multiple=True, help="bm25, 'bm25(k1=1.2,b=0.75)', package.module:Class; repeat for more."),
+        click.option(
+            "--method",
+            "methods",
+            multiple=True,
+            help="bm25, 'bm25(k1=1.2,b=0.75)', package.module:Class; repeat for more.",
+        ),
         click.option("--seed", type=int, default=0, show_default=True),
-        click.option("--limit", type=click.IntRange(min=0), default=0, help="Only the first N items of each task."),
+        click.option(
+            "--limit", type=click.IntRange(min=0), default=0, help="Only the first N items of each task."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -72,7 +79,9 @@ def request_from(options: dict[str, Any], session: Session) -> Request:
     methods = [named.get(text) or parse_method(text) for text in options["methods"]] or list(named.values())
     if not tasks or not methods:
         raise TouchstoneError(
-            "nothing to run" if not options["suite"] else "the suite names no " + ("task" if not tasks else "method"),
+            "nothing to run"
+            if not options["suite"]
+            else "the suite names no " + ("task" if not tasks else "method"),
             fix="give --suite, or --task and --method; `touchstone list suites` shows what there is",
         )
     return Request(tasks, methods, options["seed"], options["limit"])

@@ -34,8 +34,7 @@ def command(results: Path, device: str, fresh: bool, available: bool, **options:
     finished = _execute(todo, session, fresh)
     shown = [finished.get(cell.run.method.name + "\0" + cell.run.task.name, cell) for cell in planned]
     for drawn in result_tables(shown):
-        screen.print(drawn)
-        screen.print()
+        screen.print(drawn, markup=False, soft_wrap=isinstance(drawn, str))
     if finished:
         session.store.index()
     return _exit_code(shown, available)
@@ -43,10 +42,23 @@ def command(results: Path, device: str, fresh: bool, available: bool, **options:
 
 def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     finished: dict[str, Cell] = {}
-    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    bars = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*bars, console=Console(stderr=True)) as progress:
         whole = progress.add_task("runs", total=len(todo), visible=len(todo) > 1)
         for cell in todo:
@@ -62,7 +74,6 @@ def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]
                 record = session.execute(cell.planned, report, fresh)
                 done = replace(cell, state="stored", record=record)
             except TouchstoneError as error:
-                progress.console.print(f"error: {error.line}", markup=False, highlight=False)
                 done = replace(cell, problem=error)
             finished[cell.run.method.name + "\0" + cell.run.task.name] = done
             progress.remove_task(bar)

@@ -31,7 +31,9 @@ def _print(record: Record, folder: Path) -> None:
     from harness.cli.tables import console, score_text, table
 
     screen = console()
-    screen.print(f"{record.run.method.name} on {record.run.task.name}: {record.status}", style="bold", markup=False)
+    screen.print(
+        f"{record.run.method.name} on {record.run.task.name}: {record.status}", style="bold", markup=False
+    )
     if record.failure:
         screen.print(record.failure.what, markup=False)
         screen.print(record.failure.details, markup=False)

@@ -22,7 +22,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     """A plain table; columns whose name starts with '>' are right-aligned."""
     drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        drawn.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        drawn.add_column(
+            column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         drawn.add_row(*row)
     return drawn
@@ -54,26 +56,39 @@ def size(count: float) -> str:
 def published_text(record: Record) -> str:
     """The published number of the same method and measure, '' when there is none."""
     task = record.run.task
-    found = [p for p in task.published if p.measure == task.main_measure and p.method == record.run.method.name]
+    found = [
+        p for p in task.published if p.measure == task.main_measure and p.method == record.run.method.name
+    ]
     return f"{found[0].value:.4f}" if found else ""
 
 
-def result_tables(cells: Sequence[Cell]) -> Iterable[Table]:
-    """One table a task: best first, with intervals and costs; what failed or cannot run at the end, with the reason."""
+def result_tables(cells: Sequence[Cell]) -> Iterable[Table | str]:
+    """One table a task: best first, with intervals and costs; then a line for each cell without a result."""
     for task in dict.fromkeys(cell.run.task for cell in cells):
         mine = [cell for cell in cells if cell.run.task == task]
         mine.sort(key=lambda cell: -(cell.record.main.value if cell.record and cell.record.main else -1.0))
         measures = task.measures[:3]
-        columns = ["method", *measures, ">published", ">time", ">reused", ">items/s", ">index", ">memory", "run"]
+        columns = [
+            "method",
+            *measures,
+            ">published",
+            ">time",
+            ">reused",
+            ">items/s",
+            ">index",
+            ">memory",
+            "run",
+        ]
         yield table(f"{task.title}  ({task.name})", columns, (_row(cell, measures) for cell in mine))
+        for cell in mine:
+            if cell.problem:
+                yield f"{cell.run.method.name}: {cell.problem.line}"
 
 
 def _row(cell: Cell, measures: Sequence[str]) -> list[str]:
     record = cell.record
     if record is None or record.status == "failed":
-        why = cell.problem.line if cell.problem else "not run"
-        label = "not here" if cell.state == "not here" else "FAILED"
-        return [cell.run.method.name, f"{label}: {why}"]
+        return [cell.run.method.name, "not here" if cell.state == "not here" else "FAILED"]
     cost = record.cost
     return [
         cell.run.method.name,

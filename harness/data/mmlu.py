@@ -39,7 +39,9 @@ def _read(path: Path, subject: str) -> list[Question]:
             where = f"{path}:{reader.line_num}"
             if len(row) != 6:
                 raise TouchstoneError(
-                    f"{len(row)} columns", where=where, why="expected question, four choices and the answer's letter"
+                    f"{len(row)} columns",
+                    where=where,
+                    why="expected question, four choices and the answer's letter",
                 )
             if row[5] not in LETTERS or len(row[5]) != 1:
                 raise TouchstoneError(f"the answer is '{row[5]}'", where=where, fix="one of A, B, C, D")

@@ -19,7 +19,17 @@ from harness.data.corpus import Document
 from harness.errors import TouchstoneError
 from harness.spec import digest
 
-SKIPPED = {"test", "tests", "idlelib", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3", "turtledemo"}
+SKIPPED = {
+    "test",
+    "tests",
+    "idlelib",
+    "idle_test",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "lib2to3",
+    "turtledemo",
+}
 QUERIES = 500
 MIN_QUERY_WORDS = 5
 MIN_REST_WORDS = 12
@@ -48,7 +58,9 @@ def definitions() -> tuple[Definition, ...]:
                 found.setdefault(definition.name, definition)
     if len(found) < 1000:
         raise TouchstoneError(
-            "the standard library's sources are not here", where=str(root), fix="install Python with its .py files"
+            "the standard library's sources are not here",
+            where=str(root),
+            fix="install Python with its .py files",
         )
     return tuple(found[name] for name in sorted(found))
 

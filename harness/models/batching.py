@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Longs = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
+TOKENISE_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class BatchLimits:
@@ -63,10 +65,13 @@ class Ragged:
         return values, mask.astype(np.int64)
 
 
-def run_batches(lengths: Longs, limits: BatchLimits, run: Callable[[Longs], None], progress: Progress | None) -> None:
+def run_batches(
+    lengths: Longs, limits: BatchLimits, run: Callable[[Longs], None], progress: Progress | None
+) -> None:
     """Call ``run(rows)`` until every row was in one batch, longest rows first.
 
-    When a batch does not fit in memory, it and all later ones are halved. One row that does not fit is an error.
+    When a batch does not fit in memory, it and all later ones are halved; a single row that does not is an
+    error.
     """
     order = np.argsort(-lengths, kind="stable")
     start, tokens = 0, limits.tokens
@@ -77,7 +82,9 @@ def run_batches(lengths: Longs, limits: BatchLimits, run: Callable[[Longs], None
         if failure is not None:
             if len(rows) == 1:
                 raise TouchstoneError(
-                    f"out of memory with a single text of {longest} tokens", why=failure, fix="lower max_length"
+                    f"out of memory with a single text of {longest} tokens",
+                    why=failure,
+                    fix="lower max_length",
                 )
             tokens = len(rows) * longest // 2
             release_memory()
@@ -102,7 +109,9 @@ def _attempt(run: Callable[[Longs], None], rows: Longs) -> str | None:
 def out_of_memory(error: BaseException) -> bool:
     """Whether *error* says that memory ran out, on the host or on an accelerator."""
     name = type(error).__name__
-    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return (
+        isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    )
 
 
 def release_memory() -> None:
@@ -125,10 +134,10 @@ def to_device(arrays: dict[str, Longs], device: str) -> dict[str, torch.Tensor]:
 
 
 def prepare_torch() -> None:
-    """Let torch use the cores this process may run on, not all of the machine's, and transformers draw no bars."""
+    """Let torch use no more cores than this process may run on, and keep transformers from drawing bars."""
     import torch
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     if hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(min(torch.get_num_threads(), len(os.sched_getaffinity(0))))

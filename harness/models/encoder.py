@@ -1,4 +1,4 @@
-"""Sentence encoders: texts to vectors, from the files of sentence-transformers models, without that package."""
+"""Sentence encoders: texts to vectors, from sentence-transformers model files, without that package."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 from harness.answers import Floats
 from harness.errors import TouchstoneError
 from harness.models.batching import (
+    TOKENISE_AT_ONCE,
     Longs,
     Progress,
     Ragged,
     batch_limits,
+    prepare_torch,
     run_batches,
     to_device,
     torch_device_type,
-    prepare_torch,
 )
 from harness.models.profile import Pooling, Profile, Role, read_profile, with_max_length
 from harness.models.source import (
@@ -27,6 +28,7 @@ from harness.models.source import (
     ModelFiles,
     Precision,
     find_model,
+    from_folder,
     library_identity,
     read_object,
     require_neural,
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
 # Raise this when a change here can move a vector: cached vectors of the old code are then left alone.
 CODE_VERSION = 1
-TOKENISE_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Encoder(Protocol):
         """Where it computes, in torch's words."""
 
     def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
-        """float32[len(texts), dimension]. progress is told (texts done, texts to do), equal texts counted once."""
+        """float32[len(texts), dimension]. progress gets (done, to do), equal texts counted once."""
 
 
 def encoder_identity(spec: EncoderSpec) -> dict[str, Json]:
@@ -114,9 +115,11 @@ def _resolve(spec: EncoderSpec) -> tuple[ModelFiles, Profile]:
 
 
 class TransformerEncoder:
-    """An encoder of the transformers library: tokenise, last layer, pool, optional dense layers, normalise."""
+    """An encoder of the transformers library: tokenise, last layer, pool, dense layers if any, normalise."""
 
-    def __init__(self, files: ModelFiles, profile: Profile, spec: EncoderSpec, identity: dict[str, Json]) -> None:
+    def __init__(
+        self, files: ModelFiles, profile: Profile, spec: EncoderSpec, identity: dict[str, Json]
+    ) -> None:
         import torch
         from transformers import AutoTokenizer
 
@@ -125,7 +128,7 @@ class TransformerEncoder:
         self.identity = identity
         self.device = spec.device
         self._profile = profile
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = from_folder(AutoTokenizer, folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self._model: Any = _load_transformer(folder).to(device=spec.device, dtype=dtype).eval()
         self._dense = [_load_dense(files.folder / path, spec.device) for path in profile.dense]
@@ -197,20 +200,9 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
 def _load_transformer(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        # An encoder-decoder such as T5 is used by its encoder alone.
-        kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-        return kind.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise unloadable(folder, error) from error
-
-
-def unloadable(folder: Path, error: Exception) -> TouchstoneError:
-    """The error for a model folder that transformers refuses."""
-    return TouchstoneError(
-        "cannot load the model", where=str(folder), why=str(error).strip().partition("\n")[0] or type(error).__name__
-    )
+    # An encoder-decoder such as T5 is used by its encoder alone.
+    halved = from_folder(AutoConfig, folder).is_encoder_decoder
+    return from_folder(AutoModelForTextEncoding if halved else AutoModel, folder)
 
 
 def _load_dense(folder: Path, device: str) -> Any:
@@ -219,7 +211,12 @@ def _load_dense(folder: Path, device: str) -> Any:
 
     config = read_object(folder / "config.json")
     activation = str(config.get("activation_function", "")).rpartition(".")[2]
-    known = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh, "ReLU": torch.nn.ReLU, "GELU": torch.nn.GELU}
+    known = {
+        "Identity": torch.nn.Identity,
+        "Tanh": torch.nn.Tanh,
+        "ReLU": torch.nn.ReLU,
+        "GELU": torch.nn.GELU,
+    }
     if activation not in known:
         raise TouchstoneError(f"unsupported activation '{activation}'", where=str(folder / "config.json"))
     if (folder / "model.safetensors").exists():

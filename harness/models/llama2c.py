@@ -151,8 +151,8 @@ def halves(weight: Floats, heads: int) -> Floats:
 
 
 class Llama2cTokenizer:
-    """Byte-pair encoding by scores, as in llama2.c: a space is put before the text, then the best pair is merged
-    until none is left; characters outside the vocabulary become bytes. Starts with BOS."""
+    """Byte-pair encoding by scores, as in llama2.c: BOS, then a space and the text, of which the best pair is
+    merged until none is left; characters outside the vocabulary become bytes."""
 
     def __init__(self, pieces: Sequence[bytes], scores: Sequence[float]) -> None:
         self._pieces = list(pieces)
@@ -163,7 +163,7 @@ class Llama2cTokenizer:
 
     @classmethod
     def read(cls, path: Path, vocab_size: int) -> Llama2cTokenizer:
-        """The tokenizer of a file with *vocab_size* tokens: a score, a length and that many bytes for each."""
+        """The tokenizer of a file: for each of *vocab_size* tokens a score, a length and that many bytes."""
         data = path.read_bytes()
         pieces: list[bytes] = []
         scores: list[float] = []
@@ -208,7 +208,7 @@ class Llama2cTokenizer:
     def _merged(self, ids: list[int]) -> list[int]:
         """Merge the pair of the highest score, the leftmost of equals, until no pair is a token.
 
-        Live tokens form a linked list; a heap holds candidate pairs, outdated ones are dropped when they come up.
+        Live tokens form a linked list. A heap holds candidate pairs; outdated ones are dropped.
         """
         tokens: list[int | None] = list(ids)
         after = list(range(1, len(ids) + 1))

@@ -1,4 +1,4 @@
-"""How a sentence encoder wants to be used, read from the files that sentence-transformers keeps in a model folder."""
+"""How a sentence encoder wants to be used, from the sentence-transformers files in its folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ OTHER_POOLING_KEYS = (
 )
 
 BGE_QUERY = "Represent this sentence for searching relevant passages: "
-# Prefixes that the models' cards require and their files leave out: start of the name without its owner, query
-# prefix, document prefix. The "-instruct" models take a task's instruction instead of a fixed prefix.
+# Prefixes that the models' cards require and their files leave out: start of the name without its owner,
+# query prefix, document prefix. "-instruct" models take a task's instruction instead of a fixed prefix.
 KNOWN_PROMPTS = (
     ("e5-small", "query: ", "passage: "),
     ("e5-base", "query: ", "passage: "),
@@ -145,7 +145,7 @@ def _pooling(path: Path) -> Pooling:
 
 
 def _prompts(name: str, settings: dict[str, Json]) -> tuple[str, str]:
-    """(query, document): from the configuration when it has one of them, else from the table of known families."""
+    """(query, document): the configuration's when it has one of them, else the known family's."""
     given = settings.get("prompts")
     prompts = given if isinstance(given, dict) else {}
     query = str(prompts.get("query") or "")

@@ -11,6 +11,7 @@ import numpy as np
 from harness.answers import Floats
 from harness.errors import TouchstoneError
 from harness.models.batching import (
+    TOKENISE_AT_ONCE,
     Longs,
     Progress,
     Ragged,
@@ -20,9 +21,15 @@ from harness.models.batching import (
     to_device,
     torch_device_type,
 )
-from harness.models.encoder import TOKENISE_AT_ONCE, unloadable
 from harness.models.profile import position_limit
-from harness.models.source import ModelFiles, Precision, find_model, library_identity, require_neural
+from harness.models.source import (
+    ModelFiles,
+    Precision,
+    find_model,
+    from_folder,
+    library_identity,
+    require_neural,
+)
 from harness.spec import Json
 
 CODE_VERSION = 1  # raise when a change here can move a score
@@ -30,7 +37,7 @@ CODE_VERSION = 1  # raise when a change here can move a score
 
 @dataclass(frozen=True)
 class RerankerSpec:
-    """A cross-encoder: a local folder or a hub id. max_length: tokens of a pair, 0 for the model's own limit."""
+    """A cross-encoder, by folder or hub id. max_length: tokens of a pair, 0 for the model's own limit."""
 
     model: str = "cross-encoder/ms-marco-MiniLM-L6-v2"
     revision: str = ""
@@ -82,21 +89,20 @@ def _resolve(spec: RerankerSpec) -> tuple[ModelFiles, int]:
 
 
 class CrossEncoder:
-    """A sequence classifier of the transformers library with one label, or two of which the second is relevance."""
+    """A sequence classifier of transformers: one label, or two of which the second is relevance."""
 
-    def __init__(self, files: ModelFiles, max_length: int, spec: RerankerSpec, identity: dict[str, Json]) -> None:
+    def __init__(
+        self, files: ModelFiles, max_length: int, spec: RerankerSpec, identity: dict[str, Json]
+    ) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         prepare_torch()
         self.identity = identity
         self._device, self._max_length = spec.device, max_length
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(files.folder)
+        self._tokenizer: Any = from_folder(AutoTokenizer, files.folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(files.folder)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise unloadable(files.folder, error) from error
+        model = from_folder(AutoModelForSequenceClassification, files.folder)
         self._labels = int(model.config.num_labels)
         if self._labels not in (1, 2):
             raise TouchstoneError(

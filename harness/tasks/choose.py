@@ -33,7 +33,9 @@ class ChooseTask:
         for measure in self.spec.measures:
             if measure not in MEASURES:
                 raise TouchstoneError(
-                    f"'{measure}' does not fit multiple choice", where=self.spec.name, fix=f"use {' or '.join(MEASURES)}"
+                    f"'{measure}' does not fit multiple choice",
+                    where=self.spec.name,
+                    fix=f"use {' or '.join(MEASURES)}",
                 )
 
     @cached_property
@@ -83,11 +85,15 @@ class ChooseTask:
     def check(self, answers: Answers) -> Choices:
         """Well-formed log-probabilities, one for each choice."""
         if not isinstance(answers, Choices):
-            raise TouchstoneError(f"expected choices, got {type(answers).__name__.lower()}", where=self.spec.name)
+            raise TouchstoneError(
+                f"expected choices, got {type(answers).__name__.lower()}", where=self.spec.name
+            )
         checked = answers.checked(self.item_name)
         wide = max(len(self.questions[item].choices) for item in checked.items) if len(checked) else 0
         if checked.logprobs.shape[1] < wide:
-            raise TouchstoneError(f"{checked.logprobs.shape[1]} log-probabilities for {wide} choices", where=self.spec.name)
+            raise TouchstoneError(
+                f"{checked.logprobs.shape[1]} log-probabilities for {wide} choices", where=self.spec.name
+            )
         return checked
 
     def score(self, answers: Answers) -> Scores:
@@ -105,5 +111,9 @@ class ChooseTask:
 
 
 def _asked(question: Question) -> str:
-    lines = [question.text, *(f"{LETTERS[i]}. {choice}" for i, choice in enumerate(question.choices)), "Answer:"]
+    lines = [
+        question.text,
+        *(f"{LETTERS[i]}. {choice}" for i, choice in enumerate(question.choices)),
+        "Answer:",
+    ]
     return "\n".join(lines)

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from harness.answers import Ints
 from harness.assets import Assets
 from harness.data import beir, mmlu, pydoc
 from harness.data.corpus import Corpus, Document, read_corpus, refuse_repeated, write_corpus
@@ -46,8 +48,11 @@ def load_judgements(dataset: DatasetSpec) -> Judgements:
     source = find_source(dataset)
     if source.format == "pydoc":
         found = pydoc.read_queries()
-        names = tuple(found)  # a query and its one relevant document share the definition's name
-        return Judgements(found, QrelsFile(names, names, np.ones(len(names), np.int32)))
+        each = np.arange(
+            len(found), dtype=np.int32
+        )  # a query and its relevant document share the definition's name
+        qrels = Qrels.build(len(found), each, each, np.ones(len(found), np.int32))
+        return Judgements(found, QrelsFile(tuple(found), pa.array(found), qrels))
     if source.format != "beir":
         raise TouchstoneError(f"'{dataset.name}' has no relevance judgements", fix="name a ranking task")
     return Judgements(beir.queries(source), read_qrels(Path(source.qrels)))
@@ -56,39 +61,51 @@ def load_judgements(dataset: DatasetSpec) -> Judgements:
 def _rank(spec: TaskSpec, dataset: DatasetSpec, source: Source, assets: Assets) -> RankTask:
     corpus = _corpus(dataset, source, assets)
     judgements = load_judgements(dataset)
-    qrels_file, queries = judgements.qrels, judgements.queries
-    missing = sorted(set(qrels_file.query_ids) - set(queries))
+    judged, queries = judgements.qrels, judgements.queries
+    where = source.qrels or dataset.name
+    missing = [name for name in judged.query_ids if name not in queries]
     if missing:
-        raise TouchstoneError(f"judged query '{missing[0]}' has no text", where=source.queries or dataset.name)
-    ids = tuple(name for name in queries if name in set(qrels_file.query_ids))
+        raise TouchstoneError(f"judged query '{missing[0]}' has no text", where=where)
+    is_judged = set(judged.query_ids)
+    ids = tuple(name for name in queries if name in is_judged)
     row_of = {name: row for row, name in enumerate(ids)}
-    rows = np.array([row_of[name] for name in qrels_file.query_ids], np.int32)
-    docs = corpus.find(qrels_file.doc_ids)
-    docs = _known_documents(docs, qrels_file, dataset, len(corpus), source.qrels)
+    rows = np.array([row_of[name] for name in judged.query_ids], np.int32)[judged.qrels.rows]
+    doc_names = judged.doc_ids.to_pylist()
+    numbers = _document_numbers(doc_names, corpus, dataset, where)
     _check_counts(dataset, {"documents": len(corpus), "queries": len(ids), "judgements": len(rows)})
-    judged: list[Json] = [[*pair, int(grade)] for *pair, grade in zip(*qrels_file[:2], qrels_file.grades, strict=True)]
-    data = digest({"corpus": corpus.digest, "queries": {name: queries[name] for name in ids}, "judged": judged}, 32)
     texts = tuple(queries[name] for name in ids)
-    qrels = Qrels.build(len(ids), rows, docs, qrels_file.grades)
+    qrels = Qrels.build(len(ids), rows, numbers[judged.qrels.docs], judged.qrels.grades)
+    triples: list[Json] = [
+        [ids[row], doc_names[doc], grade]
+        for row, doc, grade in zip(
+            rows.tolist(), judged.qrels.docs.tolist(), judged.qrels.grades.tolist(), strict=True
+        )
+    ]
+    triples.sort(key=str)
+    data = digest(
+        {
+            "corpus": corpus.digest,
+            "queries": [[*pair] for pair in zip(ids, texts, strict=True)],
+            "judged": triples,
+        },
+        32,
+    )
     return RankTask(spec, corpus, ids, texts, qrels, data, np.arange(len(ids), dtype=np.int32))
 
 
-def _known_documents(
-    docs: np.ndarray, qrels: QrelsFile, dataset: DatasetSpec, n_docs: int, where: str
-) -> np.ndarray:
-    """Numbers for judged documents that the corpus lacks: after the last document, so that none can be retrieved."""
-    absent = np.flatnonzero(docs < 0)
+def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec, where: str) -> Ints:
+    """Numbers of judged documents; those that the corpus lacks come after its last, so that none can be retrieved."""
+    numbers = corpus.find(names)
+    absent = np.flatnonzero(numbers < 0)
     if len(absent) and dataset.unknown_documents == "error":
         raise TouchstoneError(
-            f"judgements name a document that the corpus lacks: '{qrels.doc_ids[absent[0]]}'",
-            where=where or dataset.name,
-            why=f"query '{qrels.query_ids[absent[0]]}', {len(absent)} such judgements",
+            f"the judgements name document '{names[absent[0]]}', which is not in the corpus",
+            where=where,
+            why=f"{len(absent)} such documents",
             fix="complete the corpus, or set unknown_documents: count in the dataset's entry",
         )
-    names = {name: n_docs + number for number, name in enumerate(dict.fromkeys(qrels.doc_ids[i] for i in absent))}
-    docs = docs.copy()
-    docs[absent] = [names[qrels.doc_ids[i]] for i in absent]
-    return docs
+    numbers[absent] = len(corpus) + np.arange(len(absent), dtype=np.int32)
+    return numbers
 
 
 def _corpus(dataset: DatasetSpec, source: Source, assets: Assets) -> Corpus:
@@ -101,7 +118,9 @@ def _corpus(dataset: DatasetSpec, source: Source, assets: Assets) -> Corpus:
         path = Path(source.corpus)
         if not path.exists():
             raise TouchstoneError(
-                f"the corpus of '{dataset.name}' is not here", where=str(path), fix="score runs with `touchstone score`"
+                f"the corpus of '{dataset.name}' is not here",
+                where=str(path),
+                fix="score runs with `touchstone score`",
             )
         stat = path.stat()
         key |= {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}
@@ -137,5 +156,7 @@ def _check_counts(dataset: DatasetSpec, found: dict[str, int]) -> None:
             raise unknown("count", name, found, dataset.name)
         if found[name] != wanted:
             raise TouchstoneError(
-                f"{found[name]:,} {name} instead of {wanted:,}", where=dataset.name, fix="the copy here is not complete"
+                f"{found[name]:,} {name} instead of {wanted:,}",
+                where=dataset.name,
+                fix="the copy here is not complete",
             )

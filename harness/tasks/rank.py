@@ -52,7 +52,9 @@ class RankTask:
     def check(self, answers: Answers) -> Rankings:
         """Well-formed rankings in trec_eval's order, cut at the task's depth."""
         if not isinstance(answers, Rankings):
-            raise TouchstoneError(f"expected rankings, got {type(answers).__name__.lower()}", where=self.spec.name)
+            raise TouchstoneError(
+                f"expected rankings, got {type(answers).__name__.lower()}", where=self.spec.name
+            )
         checked = answers.checked(len(self.corpus), self.item_name)
         return checked.canonical(self.corpus.ids).resized(self.spec.depth)
 

@@ -1,0 +1,1 @@
+"""Retrieval by vectors of whole texts."""

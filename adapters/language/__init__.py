@@ -1,0 +1,1 @@
+"""Answering questions with language models and text vectors."""

@@ -1,0 +1,1 @@
+"""Reordering another method's best documents."""

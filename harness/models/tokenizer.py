@@ -1,0 +1,69 @@
+"""What language models need of a tokenizer, and the tokenizers of transformers model folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from harness.models.source import ModelFiles, from_folder
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back."""
+
+    @property
+    def start(self) -> int | None:
+        """The token that an empty prompt consists of, when there is one."""
+
+    @property
+    def stop(self) -> frozenset[int]:
+        """The tokens that end a text."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, with what is put in front."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids."""
+
+
+class FolderTokenizer:
+    """The tokenizer of a transformers model folder; what it puts after a text (an end token) is left out."""
+
+    def __init__(self, files: ModelFiles) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer: Any = from_folder(AutoTokenizer, files.folder)
+        start, end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
+        self.start = start if start is not None else end
+        ends = files.read_json("generation_config.json").get("eos_token_id", end)
+        self.stop = frozenset(e for e in (ends if isinstance(ends, list) else [ends]) if isinstance(e, int))
+        bare, full = self._ids("a", special=False), self._ids("a", special=True)
+        self._after = len(full) - shared_start(full, bare) - len(bare)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, with what the tokenizer puts in front."""
+        ids = self._ids(text, special=True)
+        return ids[: len(ids) - self._after]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, without special tokens."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        return ids
+
+
+def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many leading tokens two sequences have in common."""
+    for position, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return position
+    return min(len(first), len(second))
+
+
+def shared_start(full: Sequence[int], bare: Sequence[int]) -> int:
+    """Where *bare* begins in *full*; 0 when it is not in it."""
+    width = len(bare)
+    return next((i for i in range(len(full) - width + 1) if list(full[i : i + width]) == list(bare)), 0)

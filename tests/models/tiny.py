@@ -1,0 +1,107 @@
+"""Tiny random models and their tokenizers, written to a folder as the hub lays them out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+TEXT = "the a of cat dog sat on mat red blue green house tree sky is was big small ran far ##s ##ed ##ing"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
+SENTENCES = (
+    "the cat sat on a mat",
+    "dog",
+    "the big red house is far",
+    "the tree was small small small",
+    "sky blue",
+)
+
+
+def write_wordpiece(folder: Path) -> None:
+    """A WordPiece tokenizer over VOCABULARY."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {word: number for number, word in enumerate(VOCABULARY)}
+    inner = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    inner.normalizer = normalizers.BertNormalizer(lowercase=True)
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)
+
+
+def write_encoder(folder: Path) -> Path:
+    """A random two-layer BERT with 16 dimensions."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    BertModel(BertConfig(**_bert())).save_pretrained(folder)
+    write_wordpiece(folder)
+    return folder
+
+
+def write_classifier(folder: Path, labels: int) -> Path:
+    """A random BERT classifier."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(2)
+    config = BertConfig(**_bert(), num_labels=labels, initializer_range=0.5)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    write_wordpiece(folder)
+    return folder
+
+
+def write_language_model(folder: Path, window: int = 64) -> Path:
+    """A random GPT-NeoX with a byte-level BPE tokenizer that merges a few frequent pairs; no start token."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=alphabet)
+    inner.train_from_iterator([*SENTENCES, "Answer: A B C D", "abcabcabc"], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
+    torch.manual_seed(3)
+    config = GPTNeoXConfig(
+        vocab_size=inner.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=window,
+        initializer_range=0.3,
+        eos_token_id=0,
+        bos_token_id=None,
+    )
+    GPTNeoXForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_json(path: Path, value: object) -> None:
+    """*value* as a file, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def _bert() -> dict[str, int]:
+    return {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    }

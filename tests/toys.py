@@ -1,0 +1,152 @@
+"""A toy mirror with toy definitions, and adapters that misbehave, for tests of the engine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from harness.adapter import Adapter, Context
+from harness.answers import Answers, Choices, Rankings
+from harness.spec import Kind
+from harness.tasks.base import Task, blocks
+
+TOPICS = ("river bank water", "stock market bank", "python snake jungle", "python code function", "solar panel energy", "lunar phase moon")
+DEFINITIONS = {
+    "datasets/toy.yaml": """\
+- name: toy
+  title: Toy
+  about: Six topics, five documents each.
+  licence: none
+  url: https://example.org/toy
+  sources: [{format: beir, path: toy}]
+- name: quiz
+  title: Quiz
+  about: Two subjects.
+  licence: none
+  url: https://example.org/quiz
+  sources: [{format: mmlu, path: quiz}]
+  groups: [sums, words]
+""",
+    "tasks/toy.yaml": """\
+- name: toy
+  kind: rank
+  dataset: toy
+  measures: [nDCG@10, R@5, AP]
+  depth: 10
+- name: quiz
+  kind: choose
+  dataset: quiz
+  measures: [Acc, MacroAcc]
+  shots: 2
+  by_group: true
+""",
+    "toys.yaml": """\
+name: toys
+title: Toys
+about: For tests.
+tasks: [toy, quiz]
+methods: [random, bm25, majority, oracle]
+""",
+}
+
+
+def write_mirror(root: Path) -> None:
+    """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements) and an MMLU folder ``quiz`` (9 questions)."""
+    folder = root / "toy"
+    (folder / "qrels").mkdir(parents=True)
+    with (folder / "corpus.jsonl").open("w") as corpus, (folder / "qrels" / "test.tsv").open("w") as qrels:
+        qrels.write("query-id\tcorpus-id\tscore\n")
+        for topic, words in enumerate(TOPICS):
+            for number in range(5):
+                text = f"{words} note {number} " + " ".join(words.split()[: 1 + number % 3])
+                corpus.write(json.dumps({"_id": f"d{topic}-{number}", "title": words.title(), "text": text}) + "\n")
+                qrels.write(f"q{topic}\td{topic}-{number}\t{1 + number % 2}\n")
+    queries = [{"_id": f"q{topic}", "text": words} for topic, words in enumerate(TOPICS)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
+    for split, count in (("dev", 2), ("test", 5)):
+        for subject in ("sums", "words"):
+            path = root / "quiz" / split / f"{subject}_{split}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", newline="") as handle:
+                rows = [[f"{subject}, question {i}", "one", "two", "three", "four", "ABCD"[i % 4]] for i in range(count)]
+                csv.writer(handle).writerows(rows[: count - (subject == "words" and split == "test")])
+
+
+def write_definitions(root: Path) -> None:
+    """The definitions of the toy tasks."""
+    for name, text in DEFINITIONS.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@dataclass(frozen=True)
+class SlowSettings:
+    """How slow."""
+
+    seconds: Annotated[float, "seconds an item"] = 0.0
+    log: Annotated[str, "a file that gets a line for each answered item"] = ""
+
+
+class Slow(Adapter):
+    """Answers one item a block, and says so in a log file."""
+
+    name = "slow"
+    family = "toys"
+    kinds = frozenset({Kind.RANK, Kind.CHOOSE})
+    about = "One item a block."
+    Settings = SlowSettings
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        for items in blocks(task.items, 1):
+            with context.meter.phase("search"):
+                time.sleep(self.settings.seconds)
+            if self.settings.log:
+                with Path(self.settings.log).open("a") as log:
+                    log.write(f"{items[0]}\n")
+            context.meter.count("answered")
+            yield same_answers(task, items)
+
+
+class Broken(Adapter):
+    """Fails after its first block."""
+
+    name = "broken"
+    family = "toys"
+    kinds = frozenset({Kind.RANK, Kind.CHOOSE})
+    about = "Fails."
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        yield same_answers(task, task.items[:1])
+        raise ValueError("the model fell over")
+
+
+class NotANumber(Adapter):
+    """Gives a NaN score for its third item."""
+
+    name = "nan"
+    family = "toys"
+    kinds = frozenset({Kind.RANK, Kind.CHOOSE})
+    about = "NaN."
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        yield same_answers(task, task.items[:2])
+        answers = same_answers(task, task.items[2:])
+        values = answers.scores if isinstance(answers, Rankings) else answers.logprobs
+        values[0, 0] = np.nan
+        yield answers
+
+
+def same_answers(task: Task, items: np.ndarray) -> Answers:
+    """The same answer for every item."""
+    if task.spec.kind is Kind.CHOOSE:
+        return Choices(items, np.log(np.tile(np.array([0.4, 0.3, 0.2, 0.1], np.float32), (len(items), 1))))
+    docs = np.tile(np.arange(10, dtype=np.int32), (len(items), 1))
+    return Rankings(items, docs, np.tile(np.arange(10, 0, -1, dtype=np.float32), (len(items), 1)))
