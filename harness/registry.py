@@ -144,7 +144,8 @@ def _split(text: str, mark: str) -> list[str]:
 
 def _typed(text: str, hint: object) -> Json:
     if typing.get_origin(hint) is tuple:
-        return [part.strip() for part in _split(text, "+")]
+        inner = typing.get_args(hint)[0]
+        return [_typed(part.strip(), inner) for part in _split(text, "+")]
     if hint is str or hint is None:
         return text
     try:

@@ -13,6 +13,7 @@ from harness.answers import Ints
 from harness.errors import TouchstoneError
 
 Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Complexes = npt.NDArray[np.complex128]
 Test = Literal["randomisation", "t", "mcnemar"]
 
@@ -105,7 +106,7 @@ def _power(base: Complexes, exponent: int) -> Complexes:
     return product
 
 
-def _checked(values: Doubles) -> Doubles:
+def _checked(values: Doubles | Flags) -> Doubles:
     """float64 and one-dimensional, with something in it and no NaN."""
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values):
@@ -169,7 +170,7 @@ def paired_t(a: Doubles, b: Doubles) -> float:
     return float(2.0 * stdtr(n - 1, -abs(float(differences.mean())) / error))
 
 
-def mcnemar(a: Doubles, b: Doubles) -> float:
+def mcnemar(a: Doubles | Flags, b: Doubles | Flags) -> float:
     """Two-sided p-value of the exact (binomial) McNemar test; a, b: 1 for a right answer, 0 for a wrong."""
     from scipy.special import bdtr
 

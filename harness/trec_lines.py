@@ -129,7 +129,7 @@ def _quick(data: bytes, layout: Layout) -> Columns | None:
         return None
     names = [str(column) for column in range(layout.columns)]
     text = pa.dictionary(pa.int32(), pa.string())
-    types = {str(layout.query): text, str(layout.doc): pa.string()}
+    types = {str(layout.query): text, str(layout.doc): pa.large_string()}
     types[str(layout.value)] = pa.int32() if layout.tag < 0 else pa.float64()
     if layout.tag >= 0:
         types[str(layout.tag)] = text
@@ -151,7 +151,7 @@ def _quick(data: bytes, layout: Layout) -> Columns | None:
 def _careful(path: Path, data: bytes, layout: Layout) -> Columns:
     """Line by line: any white space, comments, text after the last column; the first bad line is an error."""
     rows = list(_rows(path, data, layout))
-    queries, docs, tags = (pa.array([row[i] for row in rows], pa.string()) for i in (1, 2, 4))
+    queries, docs, tags = (pa.array([row[i] for row in rows], pa.large_string()) for i in (1, 2, 4))
     values = pa.array([row.value for row in rows], pa.float64())
     coded = [pa.chunked_array([column.dictionary_encode()]) for column in (queries, tags)]
     return _from_arrow(coded[0], pa.chunked_array([docs]), pa.chunked_array([values]), coded[1])
@@ -164,12 +164,12 @@ def _from_arrow(queries: Any, docs: Any, values: Any, tags: Any = None) -> Colum
             np.empty(0, np.int32), (), np.empty(0, np.int32), pa.array([], pa.string()), np.empty(0), ""
         )
     queries = queries.unify_dictionaries().combine_chunks()
-    docs = docs.dictionary_encode().unify_dictionaries().combine_chunks()
+    docs = docs.combine_chunks().dictionary_encode()  # as one array: much faster than chunk by chunk
     return Columns(
         queries.indices.to_numpy(),
         tuple(queries.dictionary.to_pylist()),
         docs.indices.to_numpy(),
-        docs.dictionary,
+        docs.dictionary.cast(pa.string()),
         values.to_numpy().astype(np.float64),
         "" if tags is None else str(tags[-1].as_py()),
     )
@@ -177,7 +177,8 @@ def _from_arrow(queries: Any, docs: Any, values: Any, tags: Any = None) -> Colum
 
 def _representable(values: npt.NDArray[np.float64]) -> bool:
     """Whether all are finite as float32."""
-    return bool((np.abs(values) <= np.finfo(np.float32).max).all())
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32)).all())
 
 
 def _rows(path: Path, data: bytes, layout: Layout) -> Iterator[Row]:

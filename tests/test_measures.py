@@ -31,8 +31,9 @@ TREC_NAMES = {
     "iprec_at_recall_1.00": "IPrec@1.0",
 }  # fmt: skip
 TREC_REQUEST = {
-    "num_ret", "num_rel", "num_rel_ret", "map", "Rprec", "bpref", "recip_rank", "infAP", "ndcg", "set_P", "set_recall",
-    "set_F", "P.1,5", "recall.2,10", "ndcg_cut.3,10", "map_cut.3,10", "success.1,5", "iprec_at_recall.0.0,1.0",
+    "num_ret", "num_rel", "num_rel_ret", "map", "Rprec", "bpref", "recip_rank", "infAP", "ndcg", "set_P",
+    "set_recall", "set_F", "P.1,5", "recall.2,10", "ndcg_cut.3,10", "map_cut.3,10", "success.1,5",
+    "iprec_at_recall.0.0,1.0",
 }  # fmt: skip
 
 
@@ -231,7 +232,7 @@ def test_agrees_with_trec_eval_on_ties_and_any_grades(
     """pytrec_eval is trec_eval 9's own C code. Document d is named so that text order is number order."""
     import pytrec_eval
 
-    # Below the highest grade trec_eval's bpref reads past its table of levels, so each query holds one of rel or more.
+    # Where no grade reaches rel, trec_eval's bpref reads past its table: give each query one that does.
     data = [({**pool, 16: max(rel, *pool.values())}, hits) for pool, hits in data]
     pools = {f"q{i}": {f"d{d:02}": g for d, g in pool.items()} for i, (pool, _) in enumerate(data)}
     runs = {f"q{i}": {f"d{d:02}": s for d, s in hits.items()} for i, (_, hits) in enumerate(data)}

@@ -17,6 +17,7 @@ from harness.tasks.rank import RankTask
 from harness.vectors import SearchSpec, corpus_vectors, top_k
 
 BLOCK = 1024
+NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
 RUNTIME_BYTES = 2_000_000_000  # torch, a batch and a block of scores
 
 
@@ -28,7 +29,7 @@ class Settings:
     revision: Annotated[str, "commit, tag or branch of a hub id"] = ""
     pooling: Annotated[Literal["auto", "mean", "cls", "last"], "from token vectors to a text's"] = "auto"
     max_length: Annotated[int, "tokens a text is cut at"] = 0
-    normalise: Annotated[Literal["auto", "yes", "no"], "yes: cosine similarity, no: dot product"] = "auto"
+    similarity: Annotated[Literal["auto", "cosine", "dot"], "of two vectors"] = "auto"
     precision: Annotated[Literal["fp32", "bf16"], "of the encoder"] = "fp32"
     query_prompt: Annotated[str, "put before every query"] = "auto"
     document_prompt: Annotated[str, "put before every document"] = "auto"
@@ -80,4 +81,6 @@ class Dense(Adapter):
             yield answers
 
     def _spec(self, device: str) -> EncoderSpec:
-        return EncoderSpec(**asdict(self.settings), device=device)
+        options = asdict(self.settings)
+        normalise = NORMALISE[options.pop("similarity")]
+        return EncoderSpec(**options, normalise=normalise, device=device)

@@ -56,18 +56,20 @@ class HfLm(Adapter):
         assert isinstance(task, ChooseTask)
         with context.meter.phase("load"):
             model = context.language_model(self._spec(context.device))
-        cut_before, done = model.truncated, 0
+        done = 0
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("answer"):
                 requests = [Request(task.prompt(int(item)), task.labels(int(item))) for item in items]
+                cut = model.truncated
                 rows = model.continuation_logprobs(requests)
+                if model.truncated > cut:
+                    context.meter.count("prompts cut to the model's window", model.truncated - cut)
                 logprobs = np.full((len(items), max(map(len, rows))), -np.inf, np.float32)
                 for row, values in enumerate(rows):
                     logprobs[row, : len(values)] = values
             done += len(items)
             context.progress("answer", done, len(task.items))
             yield Choices(items, logprobs)
-        context.progress("prompts cut to the model's window", model.truncated - cut_before, len(task.items))
 
     def _spec(self, device: str) -> LanguageModelSpec:
         s = self.settings

@@ -66,8 +66,9 @@ class Bm25Lucene(Adapter):
         return {"anserini": find_anserini().version}
 
     def need(self, task: Task) -> Need:
-        """The heap of Java, and as much again for the mapped index and this process."""
-        return Need(bytes=2 * heap_bytes())
+        """Java and its answers, and while indexing about 2 kB a document as far as the heap goes."""
+        documents = len(task.corpus) if isinstance(task, RankTask) else 0
+        return Need(bytes=(400 << 20) + min(heap_bytes(), 2_000 * documents))
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries, one start of Java each."""

@@ -28,7 +28,7 @@ def command(results: Path, **options: Any) -> None:
 
 
 def _row(cell: Cell, session: Any) -> list[str]:
-    from harness.cli.tables import duration, size
+    from harness.format import duration, size
 
     need = cell.planned.adapter.need(cell.planned.task) if cell.planned else None
     memory = size(need.bytes + need.device_bytes) if need and (need.bytes or need.device_bytes) else ""

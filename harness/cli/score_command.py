@@ -96,7 +96,8 @@ def _rescore(run: str, results: Path) -> tuple[list[str], Scores, dict[str, str]
 
 
 def _print(what: str, scores: Scores, published: dict[str, str]) -> None:
-    from harness.cli.tables import console, score_text, table
+    from harness.cli.tables import console, table
+    from harness.format import score_text
 
     screen = console()
     summary = scores.summary()

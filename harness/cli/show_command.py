@@ -28,7 +28,8 @@ def command(run: str, results: Path, as_json: bool) -> None:
 
 
 def _print(record: Record, folder: Path) -> None:
-    from harness.cli.tables import console, score_text, table
+    from harness.cli.tables import console, table
+    from harness.format import score_text
 
     screen = console()
     screen.print(
@@ -49,7 +50,7 @@ def _print(record: Record, folder: Path) -> None:
 
 
 def _costs(record: Record) -> Iterable[list[str]]:
-    from harness.cli.tables import duration, size
+    from harness.format import duration, size
 
     cost = record.cost
     yield ["time", duration(cost.seconds)]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from harness.format import duration, score_text, size
 from harness.plan import Cell
 from harness.record import Record
-from harness.scores import Summary
 
 
 def console() -> Console:
@@ -28,29 +28,6 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for row in rows:
         drawn.add_row(*row)
     return drawn
-
-
-def score_text(summary: Summary | None) -> str:
-    """``0.6451 [0.598, 0.690]``."""
-    return f"{summary.value:.4f} [{summary.low:.3f}, {summary.high:.3f}]" if summary else "FAILED"
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``38 s``, ``2 min 5 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def size(count: float) -> str:
-    """``12 MB``; powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def published_text(record: Record) -> str:

@@ -157,7 +157,7 @@ def _hub_folder(model: str, revision: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Root weights in the old pickle format are fetched only when there are none as safetensors.
-    attempts = (
+    attempts: tuple[tuple[list[str], bool], ...] = (
         ([], True),
         ([*OTHER_FRAMEWORKS, "pytorch_model*.bin"], False),
         ([*OTHER_FRAMEWORKS], False),

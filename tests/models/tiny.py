@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 TEXT = "the a of cat dog sat on mat red blue green house tree sky is was big small ran far ##s ##ed ##ing"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
@@ -26,7 +27,8 @@ def write_wordpiece(folder: Path) -> None:
     inner.normalizer = normalizers.BertNormalizer(lowercase=True)
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast
+    tokenizer(
         tokenizer_object=inner,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -55,7 +57,8 @@ def write_classifier(folder: Path, labels: int) -> Path:
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(2)
-    config = BertConfig(**_bert(), num_labels=labels, initializer_range=0.5)
+    config = BertConfig(**_bert(), initializer_range=0.5)
+    config.num_labels = labels
     BertForSequenceClassification(config).save_pretrained(folder)
     write_wordpiece(folder)
     return folder
@@ -73,7 +76,8 @@ def write_language_model(folder: Path, window: int = 64) -> Path:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=alphabet)
     inner.train_from_iterator([*SENTENCES, "Answer: A B C D", "abcabcabc"], trainer)
-    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
+    tokenizer: Any = PreTrainedTokenizerFast
+    tokenizer(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
     torch.manual_seed(3)
     config = GPTNeoXConfig(
         vocab_size=inner.get_vocab_size(),
@@ -90,13 +94,20 @@ def write_language_model(folder: Path, window: int = 64) -> Path:
     return folder
 
 
+def write_tiny_models(root: Path) -> dict[str, dict[str, str]]:
+    """Settings for the adapters whose default model must be downloaded: tiny random models below *root*."""
+    classifier = write_classifier(root / "classifier", labels=1)
+    language_model = write_language_model(root / "language-model", window=512)
+    return {"cross-encoder": {"model": str(classifier)}, "hf-lm": {"model": str(language_model)}}
+
+
 def write_json(path: Path, value: object) -> None:
     """*value* as a file, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
 
 
-def _bert() -> dict[str, int]:
+def _bert() -> dict[str, Any]:
     return {
         "vocab_size": len(VOCABULARY),
         "hidden_size": 16,

@@ -1,0 +1,21 @@
+"""Tiny models that stand in for an adapter's default in tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.models.tiny import write_classifier, write_language_model
+from tests.needs import PRESENT
+
+
+@pytest.fixture
+def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """Settings by adapter name that make it run here: random tiny models of the same class, or cheaper parts."""
+    found = {"fusion": {"methods": "bm25+random"}}
+    if PRESENT["torch"]():
+        classifier, language = tmp_path / "classifier", tmp_path / "language"
+        found["cross-encoder"] = {"model": str(write_classifier(classifier, 1)), "depth": "5"}
+        found["hf-lm"] = {"model": str(write_language_model(language, 128))}
+    return found
