@@ -39,7 +39,9 @@ class Paper:
 
 @dataclass(frozen=True)
 class Need:
-    """What a run will take, by arithmetic. bytes: host memory; device_bytes: accelerator memory; extras: pip extras."""
+    """What a run will take, by arithmetic. bytes: host memory; device_bytes: accelerator memory; extras:
+    pip extras.
+    """
 
     bytes: int = 0
     device_bytes: int = 0
@@ -52,7 +54,9 @@ class NoSettings:
 
 @dataclass
 class Context:
-    """What a run is handed. ``first_stage(method)`` gives another method's rankings for all items of the task."""
+    """What a run is handed. ``first_stage(method)`` gives another method's rankings for all items of the
+    task.
+    """
 
     assets: Assets
     first_stage: Callable[[str], Rankings]
@@ -111,11 +115,15 @@ class Adapter(ABC):
         self.settings = settings if settings is not None else self.Settings()
 
     def check(self) -> None:
-        """Raise a TouchstoneError when what this method needs (packages, Java) is not here. Loads nothing heavy."""
+        """Raise a TouchstoneError when what this method needs (packages, Java) is not here. Loads nothing
+        heavy.
+        """
         return
 
     def made_with(self) -> dict[str, Json]:
-        """What can change the numbers besides settings and data: model revisions, library versions. Loads no model."""
+        """What can change the numbers besides settings and data: model revisions, library versions. Loads
+        no model.
+        """
         return {}
 
     def part_methods(self) -> tuple[str, ...]:
@@ -127,7 +135,9 @@ class Adapter(ABC):
         return Need()
 
     def notes(self, task: Task) -> tuple[str, ...]:
-        """What a reader of a finished run's page must know: the model it ran with, what was cut or adapted."""
+        """What a reader of a finished run's page must know: the model it ran with, what was cut or
+        adapted.
+        """
         return ()
 
     @abstractmethod
@@ -170,7 +180,9 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def method_spec(adapter: type[Adapter], settings: Any) -> MethodSpec:
-    """The spec of an adapter with settings, named by its expression; only what differs from the defaults is kept."""
+    """The spec of an adapter with settings, named by its expression; only what differs from the defaults
+    is kept.
+    """
     default = asdict(adapter.Settings())
     chosen = {key: value for key, value in asdict(settings).items() if value != default[key]}
     text = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}

@@ -1,7 +1,9 @@
-"""Reusable intermediate products (vectors, indexes, first-stage rankings), addressed by what they were made from.
+"""Reusable intermediate products (vectors, indexes, first-stage rankings), addressed by what they were
+made from.
 
 An asset's key is everything that can change its bytes; its folder is named by the key's digest. One process
-builds, others wait for it; a builder that dies leaves its partial folder to the next one, which may go on from it.
+builds, others wait for it; a builder that dies leaves its partial folder to the next one, which may go on
+from it.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class Assets:
     root: Path
 
     def get_or_make(self, kind: str, key: Mapping[str, Json], make: Make) -> Asset:
-        """The asset of *key*; when absent, ``make(folder)`` writes its files into a folder that then becomes it.
+        """The asset of *key*; when absent, ``make(folder)`` writes its files into a folder that then
+        becomes it.
 
         *make* finds what an interrupted attempt left in the folder, and returns the seconds spent over all
         attempts, or None when only this one counts.

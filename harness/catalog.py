@@ -74,7 +74,9 @@ def shipped(folder: str) -> Path:
 
 
 def roots() -> list[Path]:
-    """Folders with definitions: the shipped one, then those of ``$TOUCHSTONE_SUITES`` (separated as in PATH)."""
+    """Folders with definitions: the shipped one, then those of ``$TOUCHSTONE_SUITES`` (separated as in
+    PATH).
+    """
     extra = os.environ.get("TOUCHSTONE_SUITES", "")
     return [shipped("suites"), *(Path(part).expanduser() for part in extra.split(os.pathsep) if part)]
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PairedRuns:
-    """Items that both runs answered. items: a row an item, columns ``item``, ``a``, ``b``, ``difference`` (b - a)
-    of the compared measure, sorted by the difference.
+    """Items that both runs answered. comparison: b against a, so its first mean is b's. items: a row an
+    item, columns ``item``, ``a``, ``b``, ``difference`` (b - a) of the compared measure, sorted by the
+    difference.
     """
 
     a: Record
@@ -61,4 +62,4 @@ def compare_runs(store: Store, first: str, second: str, measure: str = "") -> Pa
     left, right = frame["a"].to_numpy(), frame["b"].to_numpy()
     p = mcnemar(left > 0.5, right > 0.5) if a.run.task.kind is Kind.CHOOSE else None
     order = frame.sort_values(["difference", "item"]).reset_index(drop=True)
-    return PairedRuns(a, b, name, compare_paired(left, right), order, p)
+    return PairedRuns(a, b, name, compare_paired(right, left), order, p)

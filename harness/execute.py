@@ -148,7 +148,9 @@ class Session:
         )
 
     def _compute(self, planned: Planned, folder: Path, progress: Progress) -> float:
-        """Answer what no shard holds yet, a shard a block; then join the shards. Returns the seconds of all attempts."""
+        """Answer what no shard holds yet, a shard a block; then join the shards. Returns the seconds of
+        all attempts.
+        """
         task = limited(planned.task, planned.run.limit)
         done = [load_shard(path) for path in sorted(folder.glob("shard-*.npz"))]
         have = np.concatenate([np.empty(0, np.int32), *(answers.items for answers, _ in done)])

@@ -158,7 +158,7 @@ def run_java(java: Java, program: Program) -> str:
 def _command(java: Java, program: Program) -> list[str]:
     vector = ["--add-modules", VECTOR_MODULE] if java.vector else []
     return [
-        str(java.path),
+        str(java.path.absolute()),  # the child runs in another folder
         *vector,
         f"-Xmx{heap_bytes() >> 20}m",
         "-XX:+ExitOnOutOfMemoryError",  # otherwise one thread dies and its queries are missing without a word
@@ -168,7 +168,7 @@ def _command(java: Java, program: Program) -> list[str]:
         "-Duser.language=en",  # numbers in messages as 1,234
         "-Duser.country=US",
         "-cp",
-        str(program.jar),
+        str(program.jar.absolute()),
         program.main,
         *program.arguments,
     ]

@@ -6,8 +6,8 @@ A task's current results all come from one version of its data: the one that mos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,11 @@ import numpy.typing as npt
 from harness.answers import Ints
 from harness.catalog import Catalog, Suite
 from harness.errors import TouchstoneError
+from harness.ranking import Pair, Pool, compare_all, rank_intervals, tiers
 from harness.record import Cost, Record
 from harness.registry import find_adapters
-from harness.scores import Summary, mean_of
+from harness.scores import Summary
 from harness.spec import Kind, MethodSpec, TaskSpec, digest
-from harness.stats import bootstrap_interval, holm, paired_randomisation
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 
 Doubles = npt.NDArray[np.float64]
 
-ALPHA = 0.05
-RESAMPLES = 2_000  # for rank intervals
-BLOCK = 1 << 24  # random numbers drawn at once
-
 
 @dataclass(frozen=True)
 class Method:
-    """A row: an adapter with settings, whatever names it was stored under. bound: a floor or a ceiling, never ranked.
+    """A row: an adapter with settings, whatever names it was stored under.
 
-    kinds is empty when the adapter is not installed here.
+    bound: a floor or a ceiling, never ranked. kinds is empty when the adapter is not installed here.
     """
 
     key: str
@@ -51,8 +47,8 @@ class Method:
 class TaskResults:
     """A column. current and failed by method key; a method is in one of them at most.
 
-    values: float64[n, m] of the main measure, columns in the order of *current*; groups int[n]: the score is the
-    mean of group means (one group for most measures). items: the ids of the n items.
+    values: float64[n, m] of the main measure, columns in the order of *current*. groups int[n]: the score is
+    the mean of group means (one group for most measures). items: the ids of the n items.
     """
 
     task: TaskSpec
@@ -63,49 +59,13 @@ class TaskResults:
     groups: Ints
 
 
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Scores of the same items, of one task or several: values float64[n, m], strata int[n].
-
-    A method's score is the mean over strata of its mean in each of them. Several tasks are strata, so that each
-    counts alike; where a task's measure is itself a mean of group means, its groups are, scaled to count as one task.
-    """
-
-    values: Doubles
-    strata: Ints
-
-    def score(self, column: int) -> Summary:
-        """The score of a method with its bootstrap interval."""
-        values = self.values[:, column]
-        low, high = bootstrap_interval(values, groups=self.strata)
-        return Summary(mean_of(values, self.strata), low, high, len(values))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two methods on the same items. difference: better - worse, with its 95 % bootstrap interval low..high.
-
-    p_value: paired randomisation test, corrected by Holm over all pairs of the same table.
-    wins, losses, ties: items where *better* is above, below, equal.
-    """
-
-    better: str
-    worse: str
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    wins: int
-    losses: int
-    ties: int
-
-
 @dataclass(frozen=True)
 class Row:
-    """A method on the tasks of a suite. cells: its current (else its failed) record on each task, None where neither is.
+    """A method on the tasks of a suite. cells: its current (else failed) record on each task, None without.
 
-    score is None when a cell is missing or failed, or when the suite is not averaged. rank: 95 % interval of its
-    rank; tier: from 1 for the best; behind: the leader against it (None for the leader). Only ranked rows have these.
+    score and cost are None when a cell is missing or failed, or when the suite is not averaged. Only
+    ranked rows have rank (95 % interval), tier (from 1 for the best) and behind (the leader against it;
+    None for the leader).
     """
 
     method: Method
@@ -124,7 +84,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """A suite's leaderboard. ranked: best first; bounds: floors and ceilings; incomplete: rows with a hole."""
+    """A suite's leaderboard. ranked: best first; bounds: floors and ceilings; incomplete: rows with a hole.
+
+    not_run: the suite's own methods that have no record.
+    """
 
     suite: Suite
     ranked: tuple[Row, ...]
@@ -135,7 +98,10 @@ class Board:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a site shows. records: newest first; methods by key; tasks by name; left_out: suites that cannot be read."""
+    """All that a site shows. records: newest first; methods by key; tasks by name.
+
+    left_out: a line for each suite that cannot be read.
+    """
 
     records: tuple[Record, ...]
     methods: Mapping[str, Method]
@@ -171,7 +137,9 @@ def method_key(record: Record) -> str:
 
 
 def methods_of(records: Sequence[Record]) -> dict[str, Method]:
-    """The methods of *records* (oldest first), each under its newest name; names that clash get their settings added."""
+    """The methods of *records* (oldest first), each under its newest name; settings are added to equal
+    names.
+    """
     specs = {method_key(record): record.run.method for record in records}
     names = [spec.name for spec in specs.values()]
     adapters = find_adapters().adapters
@@ -216,9 +184,7 @@ def task_results(records: Sequence[Record], spec: TaskSpec | None, store: Store)
         if list(frame["item"]) != list(first["item"]):
             raise TouchstoneError("its items are not those of the other runs", where=f"run {current[key].id}")
     values = np.stack([frame[task.main_measure].to_numpy(np.float64) for frame in frames.values()], axis=1)
-    return TaskResults(
-        task, current, failed, tuple(first["item"]), values, _groups(first, task.main_measure)
-    )
+    return TaskResults(task, current, failed, tuple(first["item"]), values, _groups(first, task.main_measure))
 
 
 def pool(columns: Sequence[TaskResults], keys: Sequence[str]) -> Pool:
@@ -233,69 +199,6 @@ def pool(columns: Sequence[TaskResults], keys: Sequence[str]) -> Pool:
     return Pool(np.concatenate(parts), np.concatenate(strata))
 
 
-def rank_intervals(scores: Pool, seed: int = 0) -> list[tuple[int, int]]:
-    """The 95 % interval of each method's rank over RESAMPLES bootstrap resamples of the items.
-
-    Items are drawn within strata, the same for all methods; equal scores share the better rank.
-    """
-    generator = np.random.default_rng(seed)
-    count = int(scores.strata.max()) + 1
-    totals = np.zeros((RESAMPLES, scores.values.shape[1]))
-    for stratum in range(count):
-        values = scores.values[scores.strata == stratum]
-        n = len(values)
-        rows = max(1, BLOCK // n)
-        for start in range(0, RESAMPLES, rows):
-            part = min(rows, RESAMPLES - start)
-            draws = generator.integers(0, n, (part, n)) + n * np.arange(part)[:, None]
-            times = np.bincount(draws.ravel(), minlength=part * n).reshape(part, n)
-            totals[start : start + part] += times @ values / (n * count)
-    ranks = np.stack(
-        [1 + (totals > totals[:, [column]] + 1e-12).sum(axis=1) for column in range(totals.shape[1])], axis=1
-    )
-    low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf")
-    return list(zip(low.astype(int).tolist(), high.astype(int).tolist(), strict=True))
-
-
-def compare_all(scores: Pool, keys: Sequence[str]) -> list[Pair]:
-    """Every pair of *keys*, which come best first.
-
-    The number of sign flips grows with that of pairs, so that the smallest p-value stays below ALPHA after Holm.
-    """
-    weights = 1.0 / np.bincount(scores.strata)[scores.strata]
-    couples = [(a, b) for a in range(len(keys)) for b in range(a + 1, len(keys))]
-    flips = max(10_000, 40 * len(couples))
-    found, p_values = [], []
-    for a, b in couples:
-        left, right = scores.values[:, a], scores.values[:, b]
-        p_values.append(paired_randomisation(left * weights, right * weights, flips))
-        low, high = bootstrap_interval(left - right, groups=scores.strata)
-        wins, losses = int((left > right).sum()), int((left < right).sum())
-        difference = mean_of(left - right, scores.strata)
-        found.append((keys[a], keys[b], difference, low, high, wins, losses, len(left) - wins - losses))
-    corrected = holm(np.array(p_values)).tolist() if found else []
-    return [
-        Pair(*pair[:5], p_value, *pair[5:]) for pair, p_value in zip(found, corrected, strict=True)
-    ]
-
-
-def tiers(keys: Sequence[str], pairs: Iterable[Pair]) -> dict[str, int]:
-    """The tier of each method of *keys* (best first).
-
-    The best method leads tier 1; a method joins the first tier whose leader is not separated from it (corrected
-    p < ALPHA separates), else it leads a tier of its own.
-    """
-    separated = {(pair.better, pair.worse) for pair in pairs if pair.p_value < ALPHA}
-    leaders: list[str] = []
-    found = {}
-    for key in keys:
-        place = next((n for n, leader in enumerate(leaders) if (leader, key) not in separated), len(leaders))
-        if place == len(leaders):
-            leaders.append(key)
-        found[key] = place + 1
-    return found
-
-
 def competitors(column: TaskResults, methods: Mapping[str, Method]) -> list[str]:
     """The methods to rank on a task: all with a current result but the bounds, best first."""
     scores = {key: record.scores[column.task.main_measure].value for key, record in column.current.items()}
@@ -305,22 +208,64 @@ def competitors(column: TaskResults, methods: Mapping[str, Method]) -> list[str]
 
 def board(suite: Suite, tasks: Mapping[str, TaskResults], methods: Mapping[str, Method]) -> Board:
     """The leaderboard of a suite: every method with a record on one of its tasks."""
-    columns = [tasks[task.name] for task in suite.tasks if task.name in tasks]
-    keys = sorted({key for column in columns for key in (*column.current, *column.failed)})
-    rows = {key: Row(methods[key], tuple(_cells(suite, tasks, key))) for key in keys}
-    complete = [key for key, row in rows.items() if row.complete]
-    scored = _scored(suite, columns, {key: rows[key] for key in complete})
-    bounds = [scored.get(key, row) for key, row in rows.items() if row.method.bound]
-    holes = [row for row in rows.values() if not row.method.bound and not row.complete]
-    ranked = _ranked([row for row in scored.values() if not row.method.bound], columns)
-    known = {digest(row.method.spec.identity) for row in rows.values()}
-    not_run = [method.name for method in suite.methods if digest(method.identity) not in known]
-    return Board(
-        suite,
-        tuple(ranked),
-        tuple(sorted(bounds, key=_place)),
-        tuple(sorted(holes, key=_place)),
-        tuple(not_run),
+    columns = [tasks.get(task.name) for task in suite.tasks]
+    held = [column for column in columns if column is not None]
+    keys = sorted({key for column in held for key in (*column.current, *column.failed)})
+    rows = [Row(methods[key], tuple(_cell(column, key) for column in columns)) for key in keys]
+    complete = [row for row in rows if row.complete]
+    if complete and (suite.aggregate == "mean" or len(held) == 1):
+        complete = _scored(complete, held)
+    bounds = [row for row in complete if row.method.bound]
+    bounds += [row for row in rows if row.method.bound and not row.complete]
+    ranked = _ranked([row for row in complete if not row.method.bound], held)
+    holes = [row for row in rows if not row.method.bound and not row.complete]
+    seen = set(keys)
+    not_run = tuple(method.name for method in suite.methods if digest(method.identity) not in seen)
+    return Board(suite, ranked, _sorted(bounds), _sorted(holes), not_run)
+
+
+def _cell(column: TaskResults | None, key: str) -> Record | None:
+    return (column.current.get(key) or column.failed.get(key)) if column else None
+
+
+def _scored(rows: Sequence[Row], columns: Sequence[TaskResults]) -> list[Row]:
+    scores = pool(columns, [row.method.key for row in rows])
+    return [replace(row, score=scores.score(n), cost=_total(row)) for n, row in enumerate(rows)]
+
+
+def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults]) -> tuple[Row, ...]:
+    """Rows best first with rank, tier and distance to the leader; without scores, by name."""
+    order = _sorted(rows)
+    if not order or order[0].score is None:
+        return order
+    keys = [row.method.key for row in order]
+    scores = pool(columns, keys)
+    pairs = compare_all(scores, keys)
+    tier = tiers(keys, pairs)
+    behind = {pair.worse: pair for pair in pairs if pair.better == keys[0]}
+    return tuple(
+        replace(row, rank=rank, tier=tier[key], behind=behind.get(key))
+        for row, key, rank in zip(order, keys, rank_intervals(scores), strict=True)
+    )
+
+
+def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: (-row.score.value if row.score else 0.0, row.method.name)))
+
+
+def _total(row: Row) -> Cost:
+    """The costs of a complete row together: times and indexes add up, the peak is the largest."""
+    records = [cell for cell in row.cells if cell]
+    costs = [record.cost for record in records]
+    items = [record.main.n if record.main else 0 for record in records]
+    rates = [cost.items_per_second for cost in costs]
+    answering = sum(n / rate for n, rate in zip(items, rates, strict=True)) if all(rates) else 0.0
+    return Cost(
+        seconds=sum(cost.seconds for cost in costs),
+        reused_seconds=sum(cost.reused_seconds for cost in costs),
+        items_per_second=sum(items) / answering if answering else 0.0,
+        peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
+        index_bytes=sum(cost.index_bytes for cost in costs),
     )
 
 
@@ -331,3 +276,28 @@ def hardest(column: TaskResults, keys: Sequence[str], count: int) -> list[tuple[
     means, best = values.mean(axis=1), values.max(axis=1)
     worst = sorted(range(len(values)), key=lambda item: (means[item], best[item], item))[:count]
     return [(column.items[item], float(means[item]), float(best[item])) for item in worst]
+
+
+def _once_each(records: Iterable[Record]) -> list[Record]:
+    """Records oldest first, one for each run: a run stored under two names is shown under the newer."""
+    kept: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: (r.status == "done", r.finished)):
+        kept[record.id] = record
+    return sorted(kept.values(), key=lambda record: (record.finished, record.id))
+
+
+def _items(store: Store, record: Record) -> pd.DataFrame:
+    try:
+        return store.items(record)
+    except (OSError, ValueError) as error:
+        raise TouchstoneError(
+            "cannot read the per-item scores", where=str(store.folder(record)), why=str(error)
+        ) from error
+
+
+def _groups(frame: pd.DataFrame, measure: str) -> Ints:
+    """int32[n]: the group of each item when *measure* averages group means, else all 0."""
+    if measure != "MacroAcc":
+        return np.zeros(len(frame), np.int32)
+    numbers = {name: number for number, name in enumerate(sorted(set(frame["group"])))}
+    return np.array([numbers[name] for name in frame["group"]], np.int32)

@@ -42,7 +42,9 @@ class Spent:
 
 @dataclass
 class Meter:
-    """Collects seconds by phase and counts of events. reused: seconds that assets found ready had once cost."""
+    """Collects seconds by phase and counts of events. reused: seconds that assets found ready had once
+    cost.
+    """
 
     phases: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -76,7 +78,9 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory this process has held since the last reset (since its start where it cannot be reset)."""
+    """The most resident memory this process has held since the last reset (since its start where it cannot
+    be reset).
+    """
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024

@@ -20,7 +20,9 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}  # from v
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, bytes and rates of a run. seconds: what this run spent; reused_seconds: what assets found ready had cost."""
+    """Seconds, bytes and rates of a run. seconds: what this run spent; reused_seconds: what assets found
+    ready had cost.
+    """
 
     seconds: float = 0.0
     reused_seconds: float = 0.0

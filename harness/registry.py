@@ -1,4 +1,6 @@
-"""Finding adapters: the adapters/ folder, the entry points ``touchstone.adapters``, or ``package.module:Class``."""
+"""Finding adapters: the adapters/ folder, the entry points ``touchstone.adapters``, or
+``package.module:Class``.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def make_adapter(spec: MethodSpec) -> Adapter:
 
 
 def parse_method(text: str) -> MethodSpec:
-    """``bm25``, ``bm25(k1=1.2,b=0.75)``, ``fusion(methods=bm25+dense)`` or ``package.module:Class(...)`` as a spec."""
+    """``bm25``, ``bm25(k1=1.2,b=0.75)``, ``fusion(methods=bm25+dense)`` or ``package.module:Class(...)``
+    as a spec.
+    """
     name, bracket, inside = text.strip().partition("(")
     if bracket and not inside.endswith(")"):
         raise TouchstoneError("the closing bracket is missing", where=f"method '{text}'")
@@ -103,9 +107,9 @@ def spec_of(name: str, settings: Mapping[str, Json], where: str, label: str = ""
 
 def _classes(module: ModuleType) -> Iterator[type[Adapter]]:
     for value in vars(module).values():
-        if inspect.isclass(value) and issubclass(value, Adapter) and value.__module__ == module.__name__:
-            if not inspect.isabstract(value):
-                yield value
+        own = inspect.isclass(value) and value.__module__ == module.__name__
+        if own and issubclass(value, Adapter) and not inspect.isabstract(value):
+            yield value
 
 
 def _add(found: dict[str, type[Adapter]], adapter: type[Adapter]) -> None:

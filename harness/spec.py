@@ -1,6 +1,7 @@
 """Everything that can change a number: frozen, canonical, digestible.
 
-A method is an adapter with settings, a task is data with a kind and measures, a run is one on the other with a seed.
+A method is an adapter with settings, a task is data with a kind and measures, a run is one on the other
+with a seed.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ class RunSpec:
     limit: int = 0
 
     def run_id(self, made_with: Mapping[str, Json], data_digest: str) -> str:
-        """16 hex digits over the spec, what the method is made with (code, models, libraries) and the data."""
+        """16 hex digits over the spec, what the method is made with (code, models, libraries) and the
+        data.
+        """
         return digest(
             {
                 "method": self.method.identity,

@@ -69,7 +69,9 @@ class Store:
     def put(
         self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None
     ) -> Record:
-        """Write a run once, whole; an earlier failed record of the same run is replaced. Returns it with its file hashes."""
+        """Write a run once, whole; an earlier failed record of the same run is replaced. Returns it with
+        its file hashes.
+        """
         final = self.folder(record)
         partial = self.root / ".partial" / f"{record.id}-{os.getpid()}"
         try:
@@ -149,7 +151,9 @@ class Store:
         return Choices(items, np.stack(columns, axis=1).astype(np.float32))
 
     def verify(self, record: Record, task: Task) -> list[str]:
-        """What is wrong with a stored run: changed files, or scores that its answers do not give. Empty when sound."""
+        """What is wrong with a stored run: changed files, or scores that its answers do not give. Empty
+        when sound.
+        """
         folder = self.folder(record)
         files = record.provenance.get("files")
         problems = []
@@ -168,7 +172,9 @@ class Store:
         return problems
 
     def index(self) -> pd.DataFrame:
-        """One row a run, also written to index.parquet. It is derived: rebuilt from the records at every call."""
+        """One row a run, also written to index.parquet. It is derived: rebuilt from the records at every
+        call.
+        """
         import pandas as pd
 
         rows = []

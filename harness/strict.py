@@ -1,6 +1,7 @@
 """Strict reading of YAML and plain settings into frozen dataclasses.
 
-Duplicate keys, unknown keys and mistyped values are errors that name the file, the line and the nearest known name.
+Duplicate keys, unknown keys and mistyped values are errors that name the file, the line and the nearest
+known name.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def _locate_plain(value: object, where: str) -> Located:
 
 
 def convert(tree: Located, into: Any) -> Any:
-    """*tree* as a value of the type *into*: scalars, Optional, tuples, mappings, enums, Literals, dataclasses."""
+    """*tree* as a value of the type *into*: scalars, Optional, tuples, mappings, enums, Literals,
+    dataclasses.
+    """
     origin = get_origin(into)
     if origin is typing.Annotated:
         return convert(tree, get_args(into)[0])

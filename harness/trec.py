@@ -27,14 +27,13 @@ CELLS = 1 << 20  # ranking cells written at once
 class RunFile:
     """A run: query i's documents are docs[starts[i]:starts[i+1]], best first.
 
-    starts int64[q+1]; docs int32[n]: positions in doc_ids (Arrow, distinct texts); scores float32[n].
+    starts int64[q+1]; docs large_string[n], an Arrow array of document ids; scores float32[n].
     """
 
     query_ids: tuple[str, ...]
     starts: Longs
-    docs: Ints
+    docs: Any
     scores: Floats
-    doc_ids: Any
     tag: str
 
 
@@ -51,7 +50,8 @@ class QrelsFile:
 class Joined:
     """A run beside judgements: what ``score_rankings`` takes, and the name of each row.
 
-    Judged documents keep the numbers they have in the QrelsFile; the run's other documents follow them.
+    Judged documents keep the numbers they have in the QrelsFile; all others have a number of their own after
+    those, another one for each query.
     """
 
     query_ids: tuple[str, ...]
@@ -69,7 +69,7 @@ def read_run(path: str | Path) -> RunFile:
     table = read_columns(Path(path), RUN)
     queries, docs, scores = _best_first(table)
     starts = np.searchsorted(queries, np.arange(len(table.query_ids) + 1)).astype(np.int64)
-    return RunFile(table.query_ids, starts, docs, scores, table.doc_ids, table.tag)
+    return RunFile(table.query_ids, starts, docs, scores, table.tag)
 
 
 def read_qrels(path: str | Path) -> QrelsFile:
@@ -78,8 +78,9 @@ def read_qrels(path: str | Path) -> QrelsFile:
     Errors are those of ``read_run``; a grade is a whole number.
     """
     table = read_columns(Path(path), QRELS)
-    qrels = Qrels.build(len(table.query_ids), table.queries, table.docs, table.values.astype(np.int32))
-    return QrelsFile(table.query_ids, table.doc_ids, qrels)
+    docs, grades = table.docs.dictionary_encode(), table.values.astype(np.int32)
+    qrels = Qrels.build(len(table.query_ids), table.queries, docs.indices.to_numpy(), grades)
+    return QrelsFile(table.query_ids, docs.dictionary.cast(pa.string()), qrels)
 
 
 def join(run: RunFile, judged: QrelsFile, retrieved_only: bool = False) -> Joined:
@@ -93,8 +94,9 @@ def join(run: RunFile, judged: QrelsFile, retrieved_only: bool = False) -> Joine
         there = np.sort(np.array([rows[name] for name in run.query_ids if name in rows], np.int64))
         names = tuple(judged.query_ids[row] for row in there)
         return join(run, QrelsFile(names, judged.doc_ids, judged.qrels.select(there)))
-    known = pc.index_in(run.doc_ids, value_set=judged.doc_ids).fill_null(PAD).to_numpy()
-    beyond = len(judged.doc_ids) + np.arange(len(known), dtype=np.int32)
+    judged_ids = judged.doc_ids.cast(pa.large_string())
+    known = pc.index_in(run.docs, value_set=judged_ids).fill_null(PAD).to_numpy()
+    beyond = len(judged_ids) + np.arange(len(known))
     numbers = np.where(known == PAD, beyond, known).astype(np.int32)
     items = np.array([rows.get(name, PAD) for name in run.query_ids], np.int32)
     return Joined(judged.query_ids, judged.qrels, _rankings(run, items, numbers))
@@ -109,14 +111,16 @@ def rankings_against(
     """
     rows = {name: row for row, name in enumerate(query_ids)}
     items = np.array([rows.get(name, PAD) for name in run.query_ids], np.int32)
-    used = np.unique(run.docs[np.repeat(items != PAD, np.diff(run.starts))])
-    names = run.doc_ids.take(pa.array(used)).to_pylist()
-    numbers = np.full(len(run.doc_ids), PAD, np.int32)
-    numbers[used] = doc_numbers(names)
-    strange = np.flatnonzero(numbers[used] == PAD)
+    used = np.repeat(items != PAD, np.diff(run.starts))
+    coded = run.docs.filter(pa.array(used)).dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    found = doc_numbers(names)
+    strange = np.flatnonzero(found == PAD)
     if len(strange):
         what = f"the run holds document '{names[strange[0]]}', which is not in the corpus"
-        raise TouchstoneError(what, why=f"{len(strange)} of its {len(used)} documents are not")
+        raise TouchstoneError(what, why=f"{len(strange)} of its {len(names)} documents are not")
+    numbers = np.full(len(run.docs), PAD, np.int32)
+    numbers[used] = found[coded.indices.to_numpy()]
     return _rankings(run, items, numbers), int((items == PAD).sum())
 
 
@@ -166,7 +170,7 @@ def _fit_for_a_column(names: Any) -> None:
 
 
 def _rankings(run: RunFile, items: Ints, numbers: Ints) -> Rankings:
-    """Rankings of the queries whose item is not PAD, by item; numbers[i] is the number of run.doc_ids[i]."""
+    """Rankings of the queries whose item is not PAD, by item; numbers int32[n] are those of run.docs."""
     use = np.argsort(items, kind="stable")
     use = use[items[use] != PAD]
     sizes = np.diff(run.starts)[use]
@@ -174,26 +178,23 @@ def _rankings(run: RunFile, items: Ints, numbers: Ints) -> Rankings:
     first = np.cumsum(sizes) - sizes
     at = np.arange(sizes.sum()) + np.repeat(run.starts[use] - first, sizes)
     docs, scores = np.full(held.shape, PAD, np.int32), np.full(held.shape, -np.inf, np.float32)
-    docs[held], scores[held] = numbers[run.docs[at]], run.scores[at]
+    docs[held], scores[held] = numbers[at], run.scores[at]
     return Rankings(items[use], docs, scores)
 
 
-def _best_first(table: Columns) -> tuple[Ints, Ints, Floats]:
+def _best_first(table: Columns) -> tuple[Ints, Any, Floats]:
     """Queries, documents and float32 scores of all lines, by query, score down and document text down."""
-    queries, docs, scores = table.queries, table.docs, table.values.astype(np.float32)
+    queries, scores = table.queries, table.values.astype(np.float32)
+    order = np.arange(len(queries))
     same = queries[1:] == queries[:-1]
     if not ((queries[1:] > queries[:-1]) | (same & (scores[1:] <= scores[:-1]))).all():
         order = np.lexsort((-scores, queries))
-        queries, docs, scores = queries[order], docs[order], scores[order]
+        queries, scores = queries[order], scores[order]
     after = np.concatenate(([False], (queries[1:] == queries[:-1]) & (scores[1:] == scores[:-1])))
     if after.any():
         tied = np.flatnonzero(after | np.append(after[1:], False))
-        distinct, which = np.unique(docs[tied], return_inverse=True)
-        place = np.empty(len(distinct), np.int64)
-        place[pc.array_sort_indices(table.doc_ids.take(pa.array(distinct))).to_numpy()] = np.arange(
-            len(distinct)
-        )
-        group = np.cumsum(~after)[tied]
-        docs = docs.copy()
-        docs[tied] = docs[tied[np.lexsort((-place[which], group))]]
+        place = np.empty(len(tied), np.int64)
+        place[pc.array_sort_indices(table.docs.take(order[tied])).to_numpy()] = np.arange(len(tied))
+        order[tied] = order[tied[np.lexsort((-place, np.cumsum(~after)[tied]))]]
+    docs = table.docs if (np.diff(order) == 1).all() else table.docs.take(order)
     return queries, docs, scores

@@ -1,4 +1,6 @@
-"""Marks for tests that need something a machine may lack. With TOUCHSTONE_REQUIRE=all nothing is skipped: it fails."""
+"""Marks for tests that need something a machine may lack. With TOUCHSTONE_REQUIRE=all nothing is skipped:
+it fails.
+"""
 
 from __future__ import annotations
 
@@ -42,4 +44,6 @@ def needs(*names: str) -> pytest.MarkDecorator:
     """Skip when one of *names* is missing here; under TOUCHSTONE_REQUIRE=all the test runs, and so fails."""
     missing = [name for name in names if not PRESENT[name]()]
     required = os.environ.get("TOUCHSTONE_REQUIRE") == "all"
-    return pytest.mark.skipif(bool(missing) and not required, reason=f"not on this machine: {', '.join(missing)}")
+    return pytest.mark.skipif(
+        bool(missing) and not required, reason=f"not on this machine: {', '.join(missing)}"
+    )

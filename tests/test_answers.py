@@ -14,14 +14,20 @@ IDS = ["d10", "d2", "d1", "é", "D3", "d"]
 
 
 def _rankings(docs: list[list[int]], scores: list[list[float]]) -> Rankings:
-    return Rankings(np.arange(len(docs), dtype=np.int32), np.array(docs, np.int32), np.array(scores, np.float32))
+    return Rankings(
+        np.arange(len(docs), dtype=np.int32), np.array(docs, np.int32), np.array(scores, np.float32)
+    )
 
 
 def _ids(docs: np.ndarray) -> list[str]:
     return [IDS[doc] for doc in docs]
 
 
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.5]), min_size=6, max_size=6), st.permutations(range(6)), st.integers(0, 6))
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.5]), min_size=6, max_size=6),
+    st.permutations(range(6)),
+    st.integers(0, 6),
+)
 def test_canonical_order_is_score_down_then_id_down(scores: list[float], docs: list[int], held: int) -> None:
     padded = [doc if i < held else PAD for i, doc in enumerate(docs)]
     found = _rankings([padded], [scores]).canonical(_ids)
@@ -56,7 +62,9 @@ def test_padding_may_carry_any_score() -> None:
 
 def test_parts_of_different_depth_join_by_item() -> None:
     a = Rankings(np.array([2], np.int32), np.array([[5]], np.int32), np.array([[1.0]], np.float32))
-    b = Rankings(np.array([0, 1], np.int32), np.array([[1, 2], [3, 4]], np.int32), np.ones((2, 2), np.float32))
+    b = Rankings(
+        np.array([0, 1], np.int32), np.array([[1, 2], [3, 4]], np.int32), np.ones((2, 2), np.float32)
+    )
     whole = Rankings.concatenate([a, b])
     assert whole.items.tolist() == [0, 1, 2]
     assert whole.docs.tolist() == [[1, 2], [3, 4], [5, PAD]]

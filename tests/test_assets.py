@@ -45,7 +45,10 @@ def test_made_once_then_found(tmp_path: Path) -> None:
 
 def test_another_key_is_another_asset(tmp_path: Path) -> None:
     assets = Assets(tmp_path)
-    paths = {assets.get_or_make("thing", key, lambda _f: None).path for key in ({"a": 1}, {"a": 2}, {"a": 1, "b": None})}
+    paths = {
+        assets.get_or_make("thing", key, lambda _f: None).path
+        for key in ({"a": 1}, {"a": 2}, {"a": 1, "b": None})
+    }
     assert len(paths) == 3
 
 

@@ -19,7 +19,9 @@ from harness.errors import ExitCode
 
 def touchstone(*args: str) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "harness.cli", *args], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *args], capture_output=True, text=True, check=False
+    )
 
 
 def only_error(done: subprocess.CompletedProcess[str]) -> str:
@@ -102,17 +104,25 @@ def test_broken_data(toy_places: Path, name: str) -> None:
 
 def test_broken_mmlu(toy_places: Path) -> None:
     append(toy_places / "mirror" / "quiz" / "test" / "sums_test.csv", "what,a,b,c\n")
-    done = touchstone("run", "--task", "quiz", "--method", "majority", "--results", str(toy_places / "results"))
+    done = touchstone(
+        "run", "--task", "quiz", "--method", "majority", "--results", str(toy_places / "results")
+    )
     assert "sums_test.csv:6: 4 columns (expected question, four choices" in reason(done)
     change(toy_places / "mirror" / "quiz" / "test" / "sums_test.csv", "what,a,b,c\n", "what,a,b,c,d,E\n")
-    done = touchstone("run", "--task", "quiz", "--method", "majority", "--results", str(toy_places / "results"))
+    done = touchstone(
+        "run", "--task", "quiz", "--method", "majority", "--results", str(toy_places / "results")
+    )
     assert "sums_test.csv:6: the answer is 'E'" in reason(done)
 
 
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["run", "--task", "toy", "--method", "bm52"], 2, "error: unknown method 'bm52'; did you mean 'bm25'?"),
+        (
+            ["run", "--task", "toy", "--method", "bm52"],
+            2,
+            "error: unknown method 'bm52'; did you mean 'bm25'?",
+        ),
         (["run", "--task", "toi", "--method", "bm25"], 2, "error: unknown task 'toi'; did you mean 'toy'?"),
         (["run", "--suite", "toyz"], 2, "error: unknown suite 'toyz'; did you mean 'toys'?"),
         (["run"], 2, "error: nothing to run; give --suite, or --task and --method"),
@@ -120,7 +130,9 @@ def test_broken_mmlu(toy_places: Path) -> None:
         (["run", "--task", "toy", "--method", "bm25(k1=x)"], 2, "expected a number, got 'x'"),
     ],
 )
-def test_wrong_names(toy_places: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], code: int, says: str) -> None:
+def test_wrong_names(
+    toy_places: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], code: int, says: str
+) -> None:
     monkeypatch.chdir(toy_places)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     done = touchstone(*args)
@@ -172,7 +184,17 @@ def test_missing_extra_says_the_pip_line(toy_places: Path, monkeypatch: pytest.M
         "metadata.version = version\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hidden), str(Path(__file__).parents[1])]))
-    args = ["run", "--task", "toy", "--method", "dense", "--method", "bm25", "--results", str(toy_places / "results")]
+    args = [
+        "run",
+        "--task",
+        "toy",
+        "--method",
+        "dense",
+        "--method",
+        "bm25",
+        "--results",
+        str(toy_places / "results"),
+    ]
     done = touchstone(*args)
     assert done.returncode == ExitCode.RUN_FAILED
     assert "pip install 'touchstone-bench[neural]'" in reason(done)
@@ -191,19 +213,25 @@ def test_read_only_results_fail_before_any_work(toy_places: Path) -> None:
     log.touch()
     log.chmod(0o666)
     command = ["run", "--task", "toy", "--method", f"tests.toys:Slow(log={log})", "--results", str(results)]
-    script = "import os, sys; os.geteuid() == 0 and os.setuid(65534); from harness.cli import main; sys.argv = ['touchstone'] + sys.argv[1:]; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"from harness.cli import run_command, tables, options; import harness.store; {script}", *command],
-        capture_output=True,
-        text=True,
-        check=False,
+    # Root may write anywhere, so the command runs as nobody; what it imports is imported before.
+    script = (
+        "import os, sys; import harness.store; from harness.cli import main, options, run_command, tables\n"
+        "os.geteuid() == 0 and os.setuid(65534)\n"
+        "sys.argv = ['touchstone', *sys.argv[1:]]; main()"
     )
+    whole = [sys.executable, "-c", script, *command]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"error: {results}: cannot write results (Permission denied); choose another --results" in only_error(done)
+    assert (
+        f"error: {results}: cannot write results (Permission denied); choose another --results"
+        in only_error(done)
+    )
     assert log.read_text() == ""
 
 
-def test_main_turns_errors_into_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_turns_errors_into_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["touchstone", "run", "--suite", "no-such-suite"])
     with pytest.raises(SystemExit) as caught:
         main()

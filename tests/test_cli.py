@@ -52,7 +52,17 @@ def test_a_suite_runs_once(results: Path) -> None:
 
 def test_plan_says_where_cells_stand(results: Path) -> None:
     invoke("run", "--task", "toy", "--method", "oracle", "--results", str(results))
-    out = invoke("plan", "--suite", "toys", "--method", "oracle", "--method", "cross-encoder", "--results", str(results))
+    out = invoke(
+        "plan",
+        "--suite",
+        "toys",
+        "--method",
+        "oracle",
+        "--method",
+        "cross-encoder",
+        "--results",
+        str(results),
+    )
     assert "1 stored, 1 to do, 1 not here" in out
     assert "hub" in out
 
@@ -100,7 +110,9 @@ def test_compare_refuses_runs_of_different_tasks(results: Path) -> None:
         invoke("compare", *runs, "--results", str(results))
 
 
-def test_doctor_reports_and_fails_only_for_what_is_broken(toy_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_and_fails_only_for_what_is_broken(
+    toy_places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = invoke("doctor")
     for part in ("extra neural", "extra lucene", "Java 21+", "GPU", "mirror", "hub", "cache", "definitions"):
         assert part in out

@@ -102,7 +102,16 @@ def test_fusion_runs_its_parts_once_and_books_their_cost(session: Session) -> No
 
 def test_kill_minus_nine_costs_only_the_unfinished_block(toy_places: Path) -> None:
     log = toy_places / "log"
-    command = [sys.executable, "-m", "harness.cli", "run", "--task", "toy", "--results", str(toy_places / "results")]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        "--task",
+        "toy",
+        "--results",
+        str(toy_places / "results"),
+    ]
     command += ["--method", f"tests.toys:Slow(seconds=0.3,log={log})"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

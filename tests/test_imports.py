@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 # A module imports from its own layer or from those below it; functions may import lazily under the same rule.
 LAYERS = (
     {"errors", "spec", "meter", "answers", "qrels", "strict", "format"},
-    {"assets", "measures", "trec_measures", "trec", "trec_lines", "stats", "scores", "data", "java", "lucene"},
+    {
+        "assets",
+        "measures",
+        "trec_measures",
+        "trec",
+        "trec_lines",
+        "stats",
+        "scores",
+        "ranking",
+        "data",
+        "java",
+        "lucene",
+    },
     {"tasks", "models", "vectors", "adapter"},
     {"registry", "catalog", "record", "store"},
     {"execute"},
@@ -21,7 +33,9 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MODULES = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py" or "cli" in path.parts)
+MODULES = sorted(
+    path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py" or "cli" in path.parts
+)
 
 
 def top(path: Path) -> str:
@@ -43,7 +57,9 @@ def imported(path: Path) -> set[str]:
 def is_type_only(path: Path, name: str) -> bool:
     """Whether *name* is imported under TYPE_CHECKING only."""
     tree = ast.parse(path.read_text())
-    guarded = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    guarded = [
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
     return any(name in ast.unparse(node) for node in guarded)
 
 
@@ -58,19 +74,38 @@ def test_dependencies_point_one_way(path: Path) -> None:
         assert parts[0] != "adapters" or own == "registry", f"{own} imports {name}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "adapters").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_adapters_never_import_each_other(path: Path) -> None:
     assert not [name for name in imported(path) if name.split(".")[0] == "adapters"]
 
 
-HEAVY = ("torch", "transformers", "pandas", "scipy", "pyarrow", "numpy", "bm25s", "pyserini", "datasets", "ir_datasets", "jinja2", "rich", "yaml")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "numpy",
+    "bm25s",
+    "pyserini",
+    "datasets",
+    "ir_datasets",
+    "jinja2",
+    "rich",
+    "yaml",
+)
 
 
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [
         ("from harness.cli import group; group.main(['--help'], standalone_mode=False)", ()),
-        ("from harness.registry import find_adapters; assert not find_adapters().broken", ("numpy", "pyarrow", "yaml")),
+        (
+            "from harness.registry import find_adapters; assert not find_adapters().broken",
+            ("numpy", "pyarrow", "yaml"),
+        ),
     ],
 )
 def test_nothing_heavy_is_imported_early(statement: str, allowed: tuple[str, ...]) -> None:

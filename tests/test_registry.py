@@ -22,7 +22,11 @@ from harness.spec import MethodSpec
         (" bm25( k1 = 1.2 , b=0.75 )", "bm25(b=0.75,k1=1.2)", {"k1": 1.2, "b": 0.75}),
         ("bm25(k1=0.9)", "bm25", {}),
         ("bm25(k1=1)", "bm25(k1=1.0)", {"k1": 1.0}),
-        ("fusion(methods=bm25(k1=1.2,b=1.0)+bm25,mode=minmax)", None, {"methods": ["bm25(k1=1.2,b=1.0)", "bm25"], "mode": "minmax"}),
+        (
+            "fusion(methods=bm25(k1=1.2,b=1.0)+bm25,mode=minmax)",
+            None,
+            {"methods": ["bm25(k1=1.2,b=1.0)", "bm25"], "mode": "minmax"},
+        ),
         ("tests.toys:Slow(seconds=0.5)", "tests.toys:Slow(seconds=0.5)", {"seconds": 0.5}),
     ],
 )
@@ -79,7 +83,7 @@ def test_a_broken_file_stops_nobody_else(tmp_path: Path, monkeypatch: pytest.Mon
         found = find_adapters()
         assert "bm25" in found.adapters
         assert "no_such_package" in found.broken["adapters.broken_one"]
-        with pytest.raises(TouchstoneError, match="adapters.broken_one does not import"):
+        with pytest.raises(TouchstoneError, match=r"adapters\.broken_one does not import"):
             adapter_named("broken-one")
     finally:
         find_adapters.cache_clear()

@@ -49,12 +49,19 @@ def test_what_changes_answers_changes_the_id(other: RunSpec) -> None:
 
 
 def test_code_libraries_and_data_change_the_id() -> None:
-    ids = {RUN.run_id(MADE, "data"), RUN.run_id(MADE, "other"), RUN.run_id({**MADE, "code": "d"}, "data"), RUN.run_id({}, "data")}
+    ids = {
+        RUN.run_id(MADE, "data"),
+        RUN.run_id(MADE, "other"),
+        RUN.run_id({**MADE, "code": "d"}, "data"),
+        RUN.run_id({}, "data"),
+    }
     assert len(ids) == 4
 
 
 def test_labels_and_measures_do_not() -> None:
-    renamed = replace(RUN, method=replace(RUN.method, name="mine"), task=replace(TASK, title="T", measures=("AP",)))
+    renamed = replace(
+        RUN, method=replace(RUN.method, name="mine"), task=replace(TASK, title="T", measures=("AP",))
+    )
     assert renamed.run_id(MADE, "data") == RUN.run_id(MADE, "data")
 
 
@@ -65,6 +72,9 @@ def test_shots_count_for_choices_only() -> None:
 
 
 def test_the_command_can_be_typed() -> None:
-    assert replace(RUN, seed=3, limit=7).command == "touchstone run --task toy --method 'bm25(k1=1.2)' --seed 3 --limit 7"
+    assert (
+        replace(RUN, seed=3, limit=7).command
+        == "touchstone run --task toy --method 'bm25(k1=1.2)' --seed 3 --limit 7"
+    )
     fused = MethodSpec("f", "fusion", {"methods": ["bm25(k1=1.2)", "dense"], "mode": "minmax"})
     assert fused.expression == "fusion(methods=bm25(k1=1.2)+dense,mode=minmax)"

@@ -32,7 +32,9 @@ def test_answers_come_back_as_arrays(session: Session, task: str) -> None:
         assert np.array_equal(again.column(measure), frame[measure].to_numpy())
 
 
-@pytest.mark.parametrize(("method", "task", "file"), [("bm25", "toy", "run.trec.zst"), ("random", "quiz", "answers.parquet")])
+@pytest.mark.parametrize(
+    ("method", "task", "file"), [("bm25", "toy", "run.trec.zst"), ("random", "quiz", "answers.parquet")]
+)
 def test_verify_sees_a_changed_file(session: Session, method: str, task: str, file: str) -> None:
     record = run(session, method, task)
     loaded = session.task(record.run.task)
@@ -67,7 +69,9 @@ def test_a_failed_record_is_replaced_by_a_good_one(session: Session, monkeypatch
     assert [r.status for r in session.store.find()] == ["done"]
 
 
-def test_a_full_disk_leaves_the_old_and_keeps_the_answers(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_and_keeps_the_answers(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(session, "random")
 
     def full(*_args: object, **_more: object) -> None:
@@ -108,7 +112,13 @@ def test_prefixes_of_ids(session: Session) -> None:
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("bm25(k1=1.2,b=0.75)", "bm25-k1-1.2-b-0.75"), ("../../etc", "etc"), ("<script>", "script"), ("///", "unnamed"), ("a b", "a-b")],
+    [
+        ("bm25(k1=1.2,b=0.75)", "bm25-k1-1.2-b-0.75"),
+        ("../../etc", "etc"),
+        ("<script>", "script"),
+        ("///", "unnamed"),
+        ("a b", "a-b"),
+    ],
 )
 def test_no_name_leaves_the_store(name: str, folder: str) -> None:
     assert slug(name) == folder

@@ -46,9 +46,14 @@ def _write(tmp_path: Path, text: str) -> Path:
 
 
 def test_every_type_is_read(tmp_path: Path) -> None:
-    text = "name: a\ninner: {size: 3, ratio: 2}\ncolour: green\nmode: slow\ntags: [x, y]\nlimit: 4\nfree: {k: [1, {z: null}]}\neither: {size: 1}\non: true\n"
+    text = (
+        "name: a\ninner: {size: 3, ratio: 2}\ncolour: green\nmode: slow\ntags: [x, y]\nlimit: 4\n"
+        "free: {k: [1, {z: null}]}\neither: {size: 1}\non: true\n"
+    )
     found = read_yaml(_write(tmp_path, text), Outer)
-    assert found == Outer("a", Inner(3, 2.0), Colour.GREEN, "slow", ("x", "y"), 4, {"k": [1, {"z": None}]}, Inner(1), True)
+    assert found == Outer(
+        "a", Inner(3, 2.0), Colour.GREEN, "slow", ("x", "y"), 4, {"k": [1, {"z": None}]}, Inner(1), True
+    )
 
 
 @pytest.mark.parametrize(

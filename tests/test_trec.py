@@ -110,7 +110,7 @@ def test_published_scores_of_a_public_run() -> None:
 
 def shown(run: RunFile) -> dict[str, list[tuple[str, float]]]:
     """A run as {query: [(document, score), ...]}, best first."""
-    names = run.doc_ids.take(pa.array(run.docs)).to_pylist()
+    names = run.docs.to_pylist()
     pairs = list(zip(names, run.scores.tolist(), strict=True))
     return {q: pairs[run.starts[i] : run.starts[i + 1]] for i, q in enumerate(run.query_ids)}
 

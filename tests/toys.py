@@ -17,7 +17,14 @@ from harness.answers import Answers, Choices, Rankings
 from harness.spec import Kind
 from harness.tasks.base import Task, blocks
 
-TOPICS = ("river bank water", "stock market bank", "python snake jungle", "python code function", "solar panel energy", "lunar phase moon")
+TOPICS = (
+    "river bank water",
+    "stock market bank",
+    "python snake jungle",
+    "python code function",
+    "solar panel energy",
+    "lunar phase moon",
+)
 DEFINITIONS = {
     "datasets/toy.yaml": """\
 - name: toy
@@ -58,7 +65,9 @@ methods: [random, bm25, majority, oracle]
 
 
 def write_mirror(root: Path) -> None:
-    """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements) and an MMLU folder ``quiz`` (9 questions)."""
+    """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements) and an MMLU folder ``quiz`` (9
+    questions).
+    """
     folder = root / "toy"
     (folder / "qrels").mkdir(parents=True)
     with (folder / "corpus.jsonl").open("w") as corpus, (folder / "qrels" / "test.tsv").open("w") as qrels:
@@ -66,7 +75,9 @@ def write_mirror(root: Path) -> None:
         for topic, words in enumerate(TOPICS):
             for number in range(5):
                 text = f"{words} note {number} " + " ".join(words.split()[: 1 + number % 3])
-                corpus.write(json.dumps({"_id": f"d{topic}-{number}", "title": words.title(), "text": text}) + "\n")
+                corpus.write(
+                    json.dumps({"_id": f"d{topic}-{number}", "title": words.title(), "text": text}) + "\n"
+                )
                 qrels.write(f"q{topic}\td{topic}-{number}\t{1 + number % 2}\n")
     queries = [{"_id": f"q{topic}", "text": words} for topic, words in enumerate(TOPICS)]
     (folder / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in queries))
@@ -75,7 +86,10 @@ def write_mirror(root: Path) -> None:
             path = root / "quiz" / split / f"{subject}_{split}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", newline="") as handle:
-                rows = [[f"{subject}, question {i}", "one", "two", "three", "four", "ABCD"[i % 4]] for i in range(count)]
+                rows = [
+                    [f"{subject}, question {i}", "one", "two", "three", "four", "ABCD"[i % 4]]
+                    for i in range(count)
+                ]
                 csv.writer(handle).writerows(rows[: count - (subject == "words" and split == "test")])
 
 

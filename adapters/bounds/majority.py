@@ -17,7 +17,9 @@ BLOCK = 1024
 
 
 class Majority(Adapter):
-    """The most frequent letter among the examples of the question's subject (never the test questions); ties to the first."""
+    """The most frequent letter among the examples of the question's subject (never the test questions);
+    ties to the first.
+    """
 
     name = "majority"
     family = "bounds"

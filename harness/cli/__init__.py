@@ -1,4 +1,6 @@
-"""The ``touchstone`` command. Subcommands are imported when they are called, so that ``--help`` is instant."""
+"""The ``touchstone`` command. Subcommands are imported when they are called, so that ``--help`` is
+instant.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     "--top", type=click.IntRange(min=0), default=5, show_default=True, help="Items shown at each end."
 )
 def command(a: str, b: str, results: Path, measure: str, top: int) -> None:
-    """Compare runs A and B (first digits of their ids) item by item: difference B - A, interval, paired test."""
+    """Compare runs A and B (first digits of their ids) item by item: difference B - A, interval, paired
+    test.
+    """
     from harness.compare import compare_runs
     from harness.store import Store
 
@@ -35,8 +37,8 @@ def _print(paired: PairedRuns, top: int) -> None:
     screen, c = console(), paired.comparison
     names = (paired.a.run.method.name, paired.b.run.method.name)
     rows = [
-        [f"A  {names[0]}", f"{c.mean_a:.4f}", paired.a.id],
-        [f"B  {names[1]}", f"{c.mean_b:.4f}", paired.b.id],
+        [f"A  {names[0]}", f"{c.mean_b:.4f}", paired.a.id],
+        [f"B  {names[1]}", f"{c.mean_a:.4f}", paired.b.id],
         ["B - A", f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]", ""],
         [c.test, f"p = {c.p_value:.4g}", ""],
     ]

@@ -11,7 +11,9 @@ MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[red]br
 
 @click.command("doctor")
 def command() -> int:
-    """Report what is installed here: extras, Java, devices, mirror, hub. Fails only when something is broken."""
+    """Report what is installed here: extras, Java, devices, mirror, hub. Fails only when something is
+    broken.
+    """
     from rich.markup import escape
 
     from harness.cli.tables import console, table

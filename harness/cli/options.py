@@ -60,7 +60,9 @@ def session_for(results: Path, device: str = "auto") -> Session:
 
 
 def pick_device(device: str) -> str:
-    """``auto`` is CUDA when a GPU is there; looked for without torch, so that methods without it start at once."""
+    """``auto`` is CUDA when a GPU is there; looked for without torch, so that methods without it start at
+    once.
+    """
     if device != "auto":
         return device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
@@ -68,7 +70,9 @@ def pick_device(device: str) -> str:
 
 
 def request_from(options: dict[str, Any], session: Session) -> Request:
-    """The tasks and methods that the options name; a suite gives both, and --task or --method narrow or extend it."""
+    """The tasks and methods that the options name; a suite gives both, and --task or --method narrow or
+    extend it.
+    """
     from harness.errors import TouchstoneError
     from harness.plan import Request
     from harness.registry import parse_method

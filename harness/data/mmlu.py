@@ -1,4 +1,6 @@
-"""MMLU from its original CSV files: dev/<subject>_dev.csv and test/<subject>_test.csv, six columns, no header."""
+"""MMLU from its original CSV files: dev/<subject>_dev.csv and test/<subject>_test.csv, six columns, no
+header.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ def read_documents() -> Iterator[Document]:
 
 
 def read_queries() -> dict[str, str]:
-    """The first sentences of QUERIES definitions, chosen by digest; each sentence opens one docstring only."""
+    """The first sentences of QUERIES definitions, chosen by digest; each sentence opens one docstring
+    only.
+    """
     all_definitions = definitions()
     openings: dict[str, int] = {}
     for item in all_definitions:

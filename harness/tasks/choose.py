@@ -61,7 +61,8 @@ class ChooseTask:
         return self.questions[item]
 
     def prompt(self, item: int) -> str:
-        """The standard MMLU prompt (Hendrycks et al. 2021, their evaluation code): subject line, examples, question.
+        """The standard MMLU prompt (Hendrycks et al. 2021, their evaluation code): subject line, examples,
+        question.
 
         It ends in ``Answer:``; a choice is answered by a space and its letter.
         """

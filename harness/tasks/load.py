@@ -94,7 +94,9 @@ def _rank(spec: TaskSpec, dataset: DatasetSpec, source: Source, assets: Assets) 
 
 
 def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec, where: str) -> Ints:
-    """Numbers of judged documents; those that the corpus lacks come after its last, so that none can be retrieved."""
+    """Numbers of judged documents; those that the corpus lacks come after its last, so that none can be
+    retrieved.
+    """
     numbers = corpus.find(names)
     absent = np.flatnonzero(numbers < 0)
     if len(absent) and dataset.unknown_documents == "error":

@@ -12,7 +12,9 @@ from tests.needs import PRESENT
 
 @pytest.fixture
 def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
-    """Settings by adapter name that make it run here: random tiny models of the same class, or cheaper parts."""
+    """Settings by adapter name that make it run here: random tiny models of the same class, or cheaper
+    parts.
+    """
     found = {"fusion": {"methods": "bm25+random"}}
     if PRESENT["torch"]():
         classifier, language = tmp_path / "classifier", tmp_path / "language"

@@ -24,7 +24,9 @@ ADAPTERS = find_adapters().adapters
 
 def _parameters() -> list[typing.Any]:
     return [
-        pytest.param(adapter, kind, id=f"{name}-{kind.value}", marks=[needs(*(NEEDS[e] for e in adapter.extras))])
+        pytest.param(
+            adapter, kind, id=f"{name}-{kind.value}", marks=[needs(*(NEEDS[e] for e in adapter.extras))]
+        )
         for name, adapter in sorted(ADAPTERS.items())
         for kind in sorted(adapter.kinds)
     ]
@@ -81,10 +83,15 @@ def test_answers_are_whole_repeatable_and_can_be_cut(
 
 
 def test_code_digest_ignores_words_and_sees_logic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = '"""Doc."""\nfrom tests.toys import Slow\nclass Mine(Slow):\n    """Doc."""\n    name = "mine"\n    def twice(self):\n        return 2\n'
+    source = (
+        '"""Doc."""\nfrom tests.toys import Slow\n'
+        'class Mine(Slow):\n    """Doc."""\n    name = "mine"\n    def twice(self):\n        return 2\n'
+    )
     variants = {
         "mine_a": source,
-        "mine_b": source.replace("Doc.", "Other words.").replace("        return 2", "        # why\n        return 2"),
+        "mine_b": source.replace("Doc.", "Other words.").replace(
+            "        return 2", "        # why\n        return 2"
+        ),
         "mine_c": source.replace("return 2", "return 3"),
     }
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -51,7 +51,9 @@ def test_queries_without_judgements_are_left_out(session: Session, toy_places: P
     assert "unjudged" not in _rank(session, "toy").query_ids
 
 
-def test_data_digest_follows_content_not_place(session: Session, toy_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_digest_follows_content_not_place(
+    session: Session, toy_places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = _rank(session, "toy").data_digest
     moved = toy_places / "moved"
     (toy_places / "mirror").rename(moved)
@@ -64,9 +66,13 @@ def test_data_digest_follows_content_not_place(session: Session, toy_places: Pat
     assert _rank(session, "toy").data_digest != first
 
 
-def test_unknown_documents_of_a_pool_are_counted_as_never_retrieved(session: Session, toy_places: Path) -> None:
+def test_unknown_documents_of_a_pool_are_counted_as_never_retrieved(
+    session: Session, toy_places: Path
+) -> None:
     entry = toy_places / "suites" / "datasets" / "toy.yaml"
-    entry.write_text(entry.read_text().replace("  title: Toy\n", "  title: Toy\n  unknown_documents: count\n"))
+    entry.write_text(
+        entry.read_text().replace("  title: Toy\n", "  title: Toy\n  unknown_documents: count\n")
+    )
     with (toy_places / "mirror" / "toy" / "qrels" / "test.tsv").open("a") as handle:
         handle.write("q0\tnot-in-the-pool\t1\nq1\tnot-in-the-pool\t1\nq1\tnor-this\t1\n")
     session.catalog = Catalog()

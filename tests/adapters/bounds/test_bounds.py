@@ -20,7 +20,9 @@ def real(tmp_path: Path) -> Session:
 
 
 @needs("data")
-@pytest.mark.parametrize(("method", "low", "high"), [("random", 0.24, 0.26), ("majority", 0.24, 0.27), ("oracle", 1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("method", "low", "high"), [("random", 0.24, 0.26), ("majority", 0.24, 0.27), ("oracle", 1.0, 1.0)]
+)
 def test_on_all_of_mmlu(real: Session, method: str, low: float, high: float) -> None:
     record = run(real, method, "mmlu-0shot")
     accuracy = record.scores["Acc"]

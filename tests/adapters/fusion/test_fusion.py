@@ -30,7 +30,8 @@ def _fused(parts: list[Rankings], points: list[np.ndarray], weights: list[float]
 
 
 def test_interpolation_by_hand() -> None:
-    # The worked example of the interpolation paper's card: BM25 {1: 12, 2: 9, 3: 6}, dense {2: .9, 4: .8, 1: .5}.
+    # The worked example of the interpolation paper's card: BM25 {1: 12, 2: 9, 3: 6}, dense {2: .9, 4: .8,
+    # 1: .5}.
     parts = [_ranking({1: 12, 2: 9, 3: 6}), _ranking({2: 0.9, 4: 0.8, 1: 0.5})]
     fused = _fused(parts, [minmax(part) for part in parts], [0.5, 0.5])
     assert fused == pytest.approx({2: 0.75, 1: 0.5, 4: 0.375, 3: 0.0})
