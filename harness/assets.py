@@ -75,10 +75,10 @@ class Assets:
                 return _build(final, kind, dict(key), make)
         except OSError as error:
             raise TouchstoneError(
-                f"cannot write the asset '{kind}'",
+                f"cannot make the asset '{kind}'",
                 where=str(final),
                 why=str(error),
-                fix="set TOUCHSTONE_CACHE",
+                fix="if the disk is full, set TOUCHSTONE_CACHE",
             ) from error
 
 

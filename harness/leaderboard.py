@@ -137,9 +137,7 @@ def method_key(record: Record) -> str:
 
 
 def methods_of(records: Sequence[Record]) -> dict[str, Method]:
-    """The methods of *records* (oldest first), each under its newest name; settings are added to equal
-    names.
-    """
+    """The methods of *records* (oldest first), by newest name; equal names get their settings added."""
     specs = {method_key(record): record.run.method for record in records}
     names = [spec.name for spec in specs.values()]
     adapters = find_adapters().adapters

@@ -135,11 +135,12 @@ def _imported(path: str) -> type[Adapter]:
 
 
 def _split(text: str, mark: str) -> list[str]:
-    """Split at *mark* outside brackets."""
-    parts, depth = [""], 0
+    """Split at *mark* outside brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
     for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == mark and depth == 0:
+        quoted ^= letter == '"'
+        depth += 0 if quoted else (letter == "(") - (letter == ")")
+        if letter == mark and depth == 0 and not quoted:
             parts.append("")
         else:
             parts[-1] += letter
@@ -151,7 +152,7 @@ def _typed(text: str, hint: object) -> Json:
         inner = typing.get_args(hint)[0]
         return [_typed(part.strip(), inner) for part in _split(text, "+")]
     if hint is str or hint is None:
-        return text
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     try:
         value: Json = yaml.safe_load(text)
     except yaml.YAMLError:

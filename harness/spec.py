@@ -59,7 +59,19 @@ class MethodSpec:
 def _shown(value: Json) -> str:
     if isinstance(value, list):
         return "+".join(map(_shown, value))
+    if isinstance(value, str) and (value != value.strip() or not _balanced(value)):
+        return f'"{value}"'
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _balanced(value: str) -> bool:
+    """Whether a text may stand in a method expression without quotes: commas and + only inside brackets."""
+    depth = 0
+    for letter in value:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0 or (depth == 0 and letter in ",+"):
+            return False
+    return depth == 0 and value != ""
 
 
 @dataclass(frozen=True)

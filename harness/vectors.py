@@ -63,7 +63,9 @@ def corpus_vectors(
     get: ``Assets.get_or_make`` or ``Context.asset``. The asset's seconds cover all attempts; an
     interrupted one loses the shard it was at.
     """
-    key: dict[str, Json] = {"encoder": encoder.identity, "corpus": corpus.digest, "role": "document"}
+    # What is put before queries changes no document's vector.
+    used = {name: value for name, value in encoder.identity.items() if name != "query_prompt"}
+    key: dict[str, Json] = {"encoder": used, "corpus": corpus.digest, "role": "document"}
     asset = get("vectors", key, lambda folder: _encode_shards(encoder, corpus, folder, progress))
     return cast(Vectors, np.load(asset.path / "vectors.npy", mmap_mode="r")), asset
 

@@ -29,7 +29,7 @@ LAYERS = (
     {"tasks", "models", "vectors", "adapter"},
     {"registry", "catalog", "record", "store"},
     {"execute"},
-    {"plan", "compare", "leaderboard", "doctor", "pages", "plots", "charts"},
+    {"plan", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -27,6 +27,8 @@ from harness.spec import MethodSpec
             None,
             {"methods": ["bm25(k1=1.2,b=1.0)", "bm25"], "mode": "minmax"},
         ),
+        ('dense(query_prompt="query: ")', 'dense(query_prompt="query: ")', {"query_prompt": "query: "}),
+        ('dense(query_prompt="a, b + (c")', None, {"query_prompt": "a, b + (c"}),
         ("tests.toys:Slow(seconds=0.5)", "tests.toys:Slow(seconds=0.5)", {"seconds": 0.5}),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import trec_lines
 from harness.answers import PAD, Ints, Rankings
 from harness.errors import TouchstoneError
 from harness.measures import Measure, parse_measure, score_rankings
@@ -244,11 +245,8 @@ def test_judgement_formats(tmp_path: Path, text: str) -> None:
     rows, docs = judged.qrels.rows.tolist(), judged.doc_ids.take(pa.array(judged.qrels.docs)).to_pylist()
     found = set(zip(rows, docs, judged.qrels.grades.tolist(), strict=True))
     assert found == {(0, "b", 2), (0, "a", 0), (1, "a", -1)}
-
-
-def test_tab_separated_judgements_may_hold_spaces(tmp_path: Path) -> None:
-    judged = read_qrels(written(tmp_path, "query-id\tcorpus-id\tscore\nq\ta b.txt\t1\n"))
-    assert judged.doc_ids.to_pylist() == ["a b.txt"]
+    spaced = read_qrels(written(tmp_path, "query-id\tcorpus-id\tscore\nq\ta b.txt\t1\n"))
+    assert spaced.doc_ids.to_pylist() == ["a b.txt"]
 
 
 def test_join_counts_every_judged_query_unless_told_otherwise(tmp_path: Path) -> None:
@@ -328,3 +326,27 @@ def test_names_that_would_not_read_back_are_refused(tmp_path: Path, query: str, 
     rankings = Rankings(np.zeros(1, np.int32), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
     with pytest.raises(TouchstoneError, match="cannot stand in a run file"):
         write_run(tmp_path / "run", [query], rankings, lambda docs: [doc] * len(docs), tag)
+
+
+pairs = st.lists(
+    st.tuples(st.sampled_from("pq"), st.text("ab", min_size=1, max_size=18)), min_size=1, max_size=20
+)
+
+
+@pytest.mark.parametrize("mix", [trec_lines.MIX, np.uint64(0)])
+@settings(max_examples=100, deadline=None)
+@given(pairs)
+def test_a_run_is_refused_exactly_when_a_pair_is_repeated(
+    tmp_path_factory: pytest.TempPathFactory, mix: np.uint64, found: list[tuple[str, str]]
+) -> None:
+    """With a mixing factor of 0 all pairs share a fingerprint: the texts themselves still decide."""
+    path = tmp_path_factory.mktemp("pairs") / "run"
+    path.write_text("".join(f"{query} Q0 {doc} 1 0 t\n" for query, doc in found))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trec_lines, "MIX", mix)
+        if len(set(found)) == len(found):
+            ranked = {(q, doc) for q, hits in shown(read_run(path)).items() for doc, _ in hits}
+            assert ranked == set(found)
+        else:
+            with pytest.raises(TouchstoneError, match="more than once"):
+                read_run(path)

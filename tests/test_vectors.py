@@ -27,8 +27,8 @@ class Letters:
     dimension = 26
     device = "cpu"
 
-    def __init__(self, name: str = "letters", refuse: str = "") -> None:
-        self.identity: dict[str, Json] = {"model": name}
+    def __init__(self, name: str = "letters", refuse: str = "", query_prompt: str = "") -> None:
+        self.identity: dict[str, Json] = {"model": name, "query_prompt": query_prompt}
         self.refuse = refuse
         self.encoded: list[str] = []
 
@@ -85,6 +85,7 @@ def test_another_encoder_or_corpus_is_another_asset(tmp_path: Path) -> None:
         for corpus in (LINES, Lines(LINES.lines, "other"))
     }
     assert len(paths) == 4
+    assert not corpus_vectors(Letters(query_prompt="find: "), LINES, get)[1].made_now
 
 
 def test_an_interrupted_attempt_loses_its_shard_only(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Building the site as a whole: the old one stays until the new one is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from harness.catalog import Catalog
+from harness.errors import ExitCode, TouchstoneError
+from harness.leaderboard import read_results
+from harness.pages import Site
+from harness.store import Store
+
+MARK = Path("static") / "touchstone.css"  # tells a site of ours from a folder that must not be replaced
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build made. left_out: a line for each suite that could not be read."""
+
+    pages: int
+    out: Path
+    left_out: tuple[str, ...]
+
+
+def build_site(store: Store, catalog: Catalog, out: Path) -> Built:
+    """Render the results of *store* into *out*, which is replaced when the whole site is there."""
+    out = out.resolve()
+    if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TouchstoneError(
+            "not a site: it is left alone", where=str(out), fix="choose an empty or new folder for --out"
+        )
+    results = read_results(store, catalog)
+    if not results.records:
+        raise TouchstoneError(
+            "no results to show",
+            where=str(store.root),
+            fix="touchstone run --suite quickstart, or name their folder with --results",
+            exit_code=ExitCode.NOTHING_MEASURED,
+        )
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        pages = Site(results, store, catalog, partial).write()
+        _swap_in(partial, out)
+    except OSError as error:
+        raise TouchstoneError("cannot write the site", where=str(out), why=str(error)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Built(pages, out, results.left_out)
+
+
+def _swap_in(partial: Path, out: Path) -> None:
+    """Put the finished site in place of the old one, which comes back when that fails."""
+    old = out.with_name(f"{partial.name}.old")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        out.rename(old)
+    try:
+        partial.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def server(out: Path, port: int) -> ThreadingHTTPServer:
+    """A server of a built site on 127.0.0.1; port 0 takes any that is free."""
+    if not (out / MARK).exists():
+        raise TouchstoneError("no site is here", where=str(out), fix=f"touchstone site build --out {out}")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(out.resolve()))
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise TouchstoneError(
+            f"cannot listen on port {port}", why=error.strerror or str(error), fix="choose another --port"
+        ) from error
