@@ -295,8 +295,8 @@ def _cost(segments: list[Segment], items: int) -> Cost:
     total = sum(segment.seconds for segment in segments)
     answering = total - phases.get("index", 0.0) - phases.get("load", 0.0)
     return Cost(
-        seconds=round(total, 4),
-        reused_seconds=round(sum(segment.spent.reused for segment in segments), 4),
+        seconds=round(total, 6),
+        reused_seconds=round(sum(segment.spent.reused for segment in segments), 6),
         phases=phases,
         items_per_second=round(items / answering, 3) if answering > 0 else 0.0,
         peak_memory_bytes=max((segment.peak_memory for segment in segments), default=0),

@@ -19,8 +19,9 @@ def score_text(summary: Summary | None) -> str:
 
 
 def signed(value: float) -> str:
-    """``+0.031`` or ``−0.031``, with a minus sign as wide as the plus."""
-    return f"{value:+.3f}".replace("-", "−")
+    """``+0.031`` or ``−0.031``, with a minus sign as wide as the plus; ``0.000`` has none."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
 def probability(p: float) -> str:

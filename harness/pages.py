@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness import __version__, format
 from harness.adapter import Adapter, settings_doc
@@ -107,7 +110,7 @@ class Site:
         )
         for function in (format.duration, format.size, format.rate, format.signed, format.probability):
             env.filters[function.__name__] = function
-        env.filters["interval"] = format.interval_text
+        env.filters |= {"interval": format.interval_text, "soft": soft, "shell": shlex.quote}
         env.tests["web"] = lambda text: str(text).startswith(("https://", "http://"))
         env.globals |= {
             "links": self.links,
@@ -129,6 +132,7 @@ class Site:
     def _index(self) -> dict[str, Any]:
         tasks = self.results.tasks.values()
         return {
+            "boards": sorted(self.results.boards, key=lambda board: not board.ranked),
             "columns": [(column, competitors(column, self.results.methods)) for column in tasks],
             "axes": {board.suite.name: whisker_axis(board.ranked) for board in self.results.boards},
             "newest": self.results.records[:NEWEST],
@@ -277,6 +281,11 @@ def file_names(names: Mapping[str, str]) -> dict[str, str]:
         else f"{text}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
         for key, text in slugs.items()
     }
+
+
+def soft(name: str) -> Markup:
+    """A long name that may break after its brackets, commas and the like; escaped."""
+    return Markup("<wbr>").join(re.split(r"(?<=[(,+/:=])", name))
 
 
 def adapter_of(method: Method) -> type[Adapter] | None:

@@ -11,7 +11,9 @@ from harness.scores import Summary
 WIDTH, HEIGHT = 720.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 24.0, 16.0, 44.0
 LETTER, LINE = 7.0, 15.0  # a label's width a letter, and its height
+LONGEST, GAP = 32, 11.0  # letters of a label, and its distance from the point
 NAMED = 12  # up to so many points all are named; beyond, only those on the front
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 SECONDS = (
     (0.001, "1 ms"),
     (0.01, "10 ms"),
@@ -103,13 +105,19 @@ def nice_step(span: float, most: int = 6) -> float:
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= raw * (1 - 1e-9))
 
 
-def score_axis(summaries: Iterable[Summary], start: float, end: float) -> Axis:
-    """An axis from a round number below all intervals to one above."""
+def score_levels(summaries: Iterable[Summary]) -> list[float]:
+    """Round numbers at equal steps, from one below all intervals to one above; two or more."""
     held = list(summaries)
     low, high = min(s.low for s in held), max(s.high for s in held)
     step = nice_step(high - low)
-    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    return Axis(round(bottom, 9), round(max(top, bottom + step), 9), start, end)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 9) for number in range(first, max(last, first + 1) + 1)]
+
+
+def score_axis(summaries: Iterable[Summary], start: float, end: float) -> Axis:
+    """An axis from a round number below all intervals to one above."""
+    levels = score_levels(summaries)
+    return Axis(levels[0], levels[-1], start, end)
 
 
 def scatter(spots: Sequence[Spot]) -> Scatter:
@@ -118,11 +126,9 @@ def scatter(spots: Sequence[Spot]) -> Scatter:
     first = max((value for value, _ in SECONDS if value <= min(times)), default=SECONDS[0][0])
     last = min((value for value, _ in SECONDS if value >= max(times) and value > first), default=max(times))
     across = Axis(first, last, LEFT + 12, WIDTH - RIGHT - 12, log=True)
-    up = score_axis([spot.summary for spot in spots], HEIGHT - BOTTOM - 8, TOP + 8)
-    step = nice_step(up.high - up.low)
-    digits = max(1, -math.floor(math.log10(step) + 1e-9))
-    count = round((up.high - up.low) / step)
-    levels = [up.low + number * step for number in range(count + 1)]
+    levels = score_levels(spot.summary for spot in spots)
+    up = Axis(levels[0], levels[-1], HEIGHT - BOTTOM - 8, TOP + 8)
+    digits = max(1, -math.floor(math.log10(levels[1] - levels[0]) + 1e-9))
     points = [_point(spot, spots, across, up) for spot in spots]
     return Scatter(
         _labelled(points),
@@ -140,32 +146,33 @@ def _point(spot: Spot, spots: Sequence[Spot], across: Axis, up: Axis) -> Point:
 
 
 def _labelled(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Names beside the points, moved up or down until they cover no other name, point or interval."""
+    """Names beside the points, where they cover no other name, point or interval."""
     taken = [(p.x - 7, p.y - 7, p.x + 7, p.y + 7) for p in points]
-    taken += [(p.x - 4, p.y_high, p.x + 4, p.y_low) for p in points]
+    taken += [(p.x - 3, p.y_high, p.x + 3, p.y_low) for p in points]
     done = []
     for point in sorted(points, key=lambda p: (p.y, p.x, p.spot.name)):
         if len(points) > NAMED and not point.front:
             done.append(point)
             continue
-        text = point.spot.name if len(point.spot.name) <= 32 else point.spot.name[:31] + "…"
-        wide = LETTER * len(text)
-        leftward = point.x + 12 + wide > WIDTH
-        start = point.x - 12 - wide if leftward else point.x + 12
-        y = _free(taken, start, start + wide, point.y)
-        taken.append((start, y - LINE / 2, start + wide, y + LINE / 2))
-        label_x = point.x - 12 if leftward else point.x + 12
+        text = point.spot.name if len(point.spot.name) <= LONGEST else point.spot.name[: LONGEST - 1] + "…"
+        left, y = _place(taken, point, LETTER * len(text))
+        taken.append((left, y - LINE / 2, left + LETTER * len(text), y + LINE / 2))
+        leftward = left < point.x
+        label_x = point.x - GAP if leftward else point.x + GAP
         done.append(replace(point, label=text, label_x=label_x, label_y=round(y + 4, 1), leftward=leftward))
     return tuple(done)
 
 
-def _free(taken: Sequence[tuple[float, float, float, float]], left: float, right: float, y: float) -> float:
-    """The place nearest to *y* where a line of text covers nothing; *y* itself when none is free."""
-    moves = [sign * step * 3.0 for step in range(40) for sign in (1, -1)]
+def _place(taken: Sequence[Box], point: Point, wide: float) -> tuple[float, float]:
+    """Left edge and middle of a free line of text near *point*: beside it, else higher or lower."""
+    sides = (point.x + GAP, point.x - GAP - wide)
 
-    def clear(at: float) -> bool:
-        top, bottom = at - LINE / 2, at + LINE / 2
-        inside = top >= TOP and bottom <= HEIGHT - BOTTOM
+    def clear(left: float, y: float) -> bool:
+        right, top, bottom = left + wide, y - LINE / 2, y + LINE / 2
+        inside = left >= LEFT and right <= WIDTH and top >= TOP and bottom <= HEIGHT - BOTTOM
         return inside and not any(a < right and c > left and b < bottom and d > top for a, b, c, d in taken)
 
-    return next((y + move for move in moves if clear(y + move)), y)
+    moves = (sign * step * 3.0 for step in range(40) for sign in (1, -1))
+    places = ((left, point.y + move) for move in moves for left in sides)
+    fallback = (sides[1] if sides[0] + wide > WIDTH else sides[0], point.y)
+    return next((place for place in places if clear(*place)), fallback)

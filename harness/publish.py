@@ -42,26 +42,26 @@ def build_site(store: Store, catalog: Catalog, out: Path) -> Built:
             fix="touchstone run --suite quickstart, or name their folder with --results",
             exit_code=ExitCode.NOTHING_MEASURED,
         )
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        pages = Site(results, store, catalog, partial).write()
-        _swap_in(partial, out)
+        shutil.rmtree(fresh, ignore_errors=True)
+        pages = Site(results, store, catalog, fresh).write()
+        _swap_in(fresh, out)
     except OSError as error:
-        raise TouchstoneError("cannot write the site", where=str(out), why=str(error)) from error
+        raise TouchstoneError("cannot build the site", where=str(out), why=str(error)) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
     return Built(pages, out, results.left_out)
 
 
-def _swap_in(partial: Path, out: Path) -> None:
+def _swap_in(fresh: Path, out: Path) -> None:
     """Put the finished site in place of the old one, which comes back when that fails."""
-    old = out.with_name(f"{partial.name}.old")
+    old = out.with_name(f"{fresh.name}.old")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         out.rename(old)
     try:
-        partial.rename(out)
+        fresh.rename(out)
     except OSError:
         if old.exists():
             old.rename(out)

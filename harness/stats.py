@@ -72,7 +72,8 @@ def bootstrap_interval(
     width = 2.0 * REACH * math.sqrt(sum(len(draw) * float(draw.var()) for draw in draws))
     span = max(float(np.ptp(draw)) for draw in draws)
     if span == 0.0 or width == 0.0:
-        return centre, centre
+        constant = sum(float(part.mean()) for part in parts) / len(parts)
+        return constant, constant
     step = span / max(CELLS, math.ceil(span * POINTS / width))
     size = 1 << math.ceil(math.log2(width / step))
     transform = np.ones(size // 2 + 1, np.complex128)

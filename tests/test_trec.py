@@ -72,24 +72,22 @@ def test_reproduces_the_expected_output_of_trec_eval(
     qrels: str, run: str, out: str, rel: int, retrieved_only: bool, depth: int | None
 ) -> None:  # fmt: skip
     joined = join(read_run(NIST / run), read_qrels(NIST / qrels), retrieved_only)
-    if depth is not None:
-        joined = Joined(joined.query_ids, joined.qrels, joined.rankings.resized(depth))
+    joined = Joined(joined.query_ids, joined.qrels, joined.rankings.resized(depth or joined.rankings.depth))
     lines = [line.split() for line in (NIST / out).read_text().splitlines()]
     # trec_eval's RBP sums grades; ours is binary, which is the same where grades are 0 and 1.
     others = (*OTHERS, "rbp") if rel > 1 else OTHERS
     wanted = [line for line in lines if re.sub(r"_[\d.]+$", "", line[0]) not in others]
-    shown = [[name, query, computed(joined, name, query, rel)] for name, query, _ in wanted]
+    found = [[name, query, computed(joined, name, query, rel)] for name, query, _ in wanted]
     assert len(wanted) > 20
-    assert shown == wanted
+    assert found == wanted
 
 
 def computed(joined: Joined, name: str, query: str, rel: int) -> str:
     """What trec_eval would print for measure *name* of *query*, or of all queries."""
     if name == "num_q":
         return str(len(joined.query_ids))
-    values = score_rankings(
-        [measure_of("map" if name == "gm_map" else name, rel)], joined.qrels, joined.rankings
-    )
+    measure = measure_of("map" if name == "gm_map" else name, rel)
+    values = score_rankings([measure], joined.qrels, joined.rankings)
     column = values[:, 0] if query == "all" else values[[joined.query_ids.index(query)], 0]
     if name == "gm_map":
         return f"{math.exp(np.log(np.maximum(column, 1e-5)).mean()):.4f}"

@@ -70,6 +70,12 @@ class Bm25Lucene(Adapter):
         documents = len(task.corpus) if isinstance(task, RankTask) else 0
         return Need(bytes=(400 << 20) + min(heap_bytes(), 2_000 * documents))
 
+    def notes(self, task: Task) -> tuple[str, ...]:
+        """What the memory column leaves out."""
+        return (
+            f"peak memory is that of Python; Java ran beside it with a heap of at most {heap_bytes() >> 20} MiB",
+        )
+
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries, one start of Java each."""
         assert isinstance(task, RankTask)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from harness.format import duration, score_text, size
 from harness.plan import Cell
-from harness.record import Record
+from harness.spec import RunSpec
 
 
 def console() -> Console:
@@ -30,12 +30,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return drawn
 
 
-def published_text(record: Record) -> str:
-    """The published number of the same method and measure, '' when there is none."""
-    task = record.run.task
-    found = [
-        p for p in task.published if p.measure == task.main_measure and p.method == record.run.method.name
-    ]
+def published_text(run: RunSpec) -> str:
+    """The published number of the same method and the task's main measure, '' when there is none."""
+    task = run.task
+    found = [p for p in task.published if (p.method, p.measure) == (run.method.name, task.main_measure)]
     return f"{found[0].value:.4f}" if found else ""
 
 
@@ -44,33 +42,25 @@ def result_tables(cells: Sequence[Cell]) -> Iterable[Table | str]:
     for task in dict.fromkeys(cell.run.task for cell in cells):
         mine = [cell for cell in cells if cell.run.task == task]
         mine.sort(key=lambda cell: -(cell.record.main.value if cell.record and cell.record.main else -1.0))
-        measures = task.measures[:3]
-        columns = [
-            "method",
-            *measures,
-            ">published",
-            ">time",
-            ">reused",
-            ">items/s",
-            ">index",
-            ">memory",
-            "run",
-        ]
-        yield table(f"{task.title}  ({task.name})", columns, (_row(cell, measures) for cell in mine))
+        first, *others = task.measures[:3]
+        scores = [f"{first} [95 %]", *(f">{name}" for name in others), ">published"]
+        columns = ["method", *scores, ">time", ">reused", ">items/s", ">index", ">memory", "run"]
+        yield table(f"{task.title}  ({task.name})", columns, (_row(cell, others) for cell in mine))
         for cell in mine:
             if cell.problem:
                 yield f"{cell.run.method.name}: {cell.problem.line}"
 
 
-def _row(cell: Cell, measures: Sequence[str]) -> list[str]:
+def _row(cell: Cell, others: Sequence[str]) -> list[str]:
     record = cell.record
     if record is None or record.status == "failed":
         return [cell.run.method.name, "not here" if cell.state == "not here" else "FAILED"]
     cost = record.cost
     return [
         cell.run.method.name,
-        *(score_text(record.scores.get(measure)) for measure in measures),
-        published_text(record),
+        score_text(record.main),
+        *(f"{record.scores[name].value:.4f}" for name in others),
+        published_text(cell.run),
         duration(cost.seconds),
         duration(cost.reused_seconds) if cost.reused_seconds else "",
         f"{cost.items_per_second:,.0f}",
