@@ -93,7 +93,7 @@ def _build(final: Path, kind: str, key: dict[str, Json], make: Make) -> Asset:
     start = time.perf_counter()
     told = make(partial)
     seconds = told if told is not None else time.perf_counter() - start
-    meta = {"kind": kind, "key": key, "seconds": round(seconds, 4)}
+    meta = {"kind": kind, "key": key, "seconds": round(seconds, 6)}
     (partial / "asset.json").write_text(json.dumps(meta, indent=1, sort_keys=True))
     if final.exists():
         shutil.rmtree(final)

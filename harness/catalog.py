@@ -21,7 +21,8 @@ PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task as written. by_group: also one task for each group of the dataset, named task/group."""
+    """A task as written. by_group: also one task for each group of the dataset and for each
+    category of groups, named task/group. candidates: a run file whose documents alone are ranked (re-ranking)."""
 
     name: str
     kind: Kind
@@ -31,6 +32,7 @@ class TaskEntry:
     depth: int = 1000
     shots: int = 0
     by_group: bool = False
+    candidates: str = ""
     published: tuple[Published, ...] = ()
 
 
@@ -162,15 +164,17 @@ class Catalog:
             title=entry.title or entry.name,
             depth=entry.depth,
             shots=entry.shots,
+            candidates=entry.candidates,
             published=entry.published,
         )
         yield task
-        for group in (
-            self.datasets[entry.dataset].groups if entry.by_group and entry.dataset in self.datasets else ()
-        ):
-            title = f"{task.title}: {group.replace('_', ' ')}"
+        dataset = self.datasets.get(entry.dataset)
+        groups = dataset.groups if dataset and entry.by_group else {}
+        for part in (*dict.fromkeys(groups.values()), *groups):
+            title = f"{task.title}: {part.replace('_', ' ')}"
+            measures = ("Acc",) if part in groups else task.measures
             yield replace(
-                task, name=f"{task.name}/{group}", group=group, title=title, published=(), measures=("Acc",)
+                task, name=f"{task.name}/{part}", group=part, title=title, published=(), measures=measures
             )
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from harness.assets import cache_root
 from harness.catalog import Catalog
-from harness.data.dataset import find_source, mirror
+from harness.data.dataset import mirror
+from harness.data.sources import open_dataset
 from harness.errors import TouchstoneError
 from harness.meter import machine, package_version
 
@@ -105,10 +106,10 @@ def _mirror() -> Iterator[Finding]:
     here = []
     for dataset in catalog.datasets.values():
         try:
-            if find_source(dataset).format != "pydoc":
-                here.append(dataset.name)
+            open_dataset(dataset)
         except TouchstoneError:
             continue
+        here.append(dataset.name)
     yield Finding("mirror", "ok", f"{root}: {', '.join(here) or 'no known dataset'}")
 
 

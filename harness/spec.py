@@ -86,7 +86,10 @@ class Published:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A leaderboard column. The first of *measures* is the one the task is judged by."""
+    """A leaderboard column. The first of *measures* is the one the task is judged by.
+
+    candidates: the run file of a re-ranking task (below the mirror): only its documents are ranked.
+    """
 
     name: str
     kind: Kind
@@ -96,6 +99,7 @@ class TaskSpec:
     depth: int = 1000
     shots: int = 0
     group: str = ""
+    candidates: str = ""
     published: tuple[Published, ...] = ()
 
     @property
@@ -108,7 +112,7 @@ class TaskSpec:
         """What can change the answers; measures and titles cannot: rescoring is free."""
         parts: dict[str, Json] = {"kind": self.kind.value, "dataset": self.dataset, "group": self.group}
         if self.kind is Kind.RANK:
-            parts["depth"] = self.depth
+            parts |= {"depth": self.depth, "candidates": self.candidates}
         else:
             parts["shots"] = self.shots
         return parts

@@ -39,7 +39,7 @@ DEFINITIONS = {
   licence: none
   url: https://example.org/quiz
   sources: [{format: mmlu, path: quiz}]
-  groups: [sums, words]
+  groups: {sums: numbers, words: letters}
 """,
     "tasks/toy.yaml": """\
 - name: toy

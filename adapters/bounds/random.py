@@ -31,7 +31,7 @@ class Random(Adapter):
         for items in blocks(task.items, BLOCK):
             generators = [np.random.default_rng([context.seed, int(item)]) for item in items]
             if isinstance(task, RankTask):
-                depth = min(task.spec.depth, len(task.corpus))
+                depth = task.search_depth
                 docs = np.stack(
                     [g.choice(len(task.corpus), depth, replace=False, shuffle=False) for g in generators]
                 )

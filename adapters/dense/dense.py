@@ -73,7 +73,7 @@ class Dense(Adapter):
             vectors, _ = corpus_vectors(
                 encoder, task.corpus, context.asset, partial(context.progress, "encode")
             )
-        search = SearchSpec(min(task.spec.depth, len(task.corpus)), context.device)
+        search = SearchSpec(task.search_depth, context.device)
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
                 queries = encoder.encode(task.select(items).queries(), "query")

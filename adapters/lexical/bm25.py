@@ -62,7 +62,7 @@ class Bm25(Adapter):
             key: dict[str, Json] = {"corpus": task.corpus.digest, **asdict(self.settings), **self.made_with()}
             asset = context.asset("bm25s", key, lambda folder: self._index(task.corpus, folder, context))
             index = bm25s.BM25.load(str(asset.path), mmap=True)
-        depth = min(task.spec.depth, len(task.corpus))
+        depth = task.search_depth
         with context.meter.phase("load"):
             index.backend = "numba" if package_version("numba") else "numpy"
             if index.backend == "numba":

@@ -82,7 +82,7 @@ class Bm25Lucene(Adapter):
         with context.meter.phase("index"):
             index = self._index(task.corpus, context)
         s = self.settings
-        depth = min(task.spec.depth, len(task.corpus))
+        depth = task.search_depth
         wanted = SearchSpec(depth, s.k1, s.b, Rm3() if s.rm3 else None, s.threads)
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):

@@ -52,7 +52,7 @@ def _methods() -> Iterator[list[str]]:
 
 def _tasks(everything: bool) -> Iterator[list[str]]:
     from harness.catalog import Catalog
-    from harness.data.dataset import find_source
+    from harness.data.sources import open_dataset
     from harness.errors import TouchstoneError
 
     catalog = Catalog()
@@ -64,7 +64,7 @@ def _tasks(everything: bool) -> Iterator[list[str]]:
         items = counts.get("queries", counts.get("questions"))
         documents = counts.get("documents")
         try:
-            find_source(dataset)
+            open_dataset(dataset)
             here = "yes"
         except TouchstoneError:
             here = "no"

@@ -65,7 +65,7 @@ def _score_file(
     if task_name:
         catalog = Catalog()
         task = catalog.task(task_name)
-        judged = load_judgements(catalog.dataset(task.dataset)).qrels
+        judged = load_judgements(catalog.dataset(task.dataset))
         wanted = measures or task.measures
         for number in task.published:
             published[number.measure] = f"{number.value:.4f} {number.method}"

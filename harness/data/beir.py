@@ -4,27 +4,72 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from harness.data.corpus import Document
 from harness.data.dataset import Source
 from harness.errors import TouchstoneError
+from harness.spec import Json
+from harness.trec import QrelsFile, read_qrels
 
 
-def documents(source: Source) -> Iterator[Document]:
-    """The documents of the corpus file, with the line each stands on."""
-    for entry, where in _json_lines(Path(source.corpus)):
-        title = entry.get("title") or ""
-        yield Document(_text(entry, "_id", where), str(title), _text(entry, "text", where), where)
+@dataclass(frozen=True)
+class BeirReader:
+    """A folder in BEIR layout, or single files named by the source (their paths absolute)."""
+
+    source: Source
+
+    def corpus_key(self) -> dict[str, Json]:
+        """Path, size and time of the corpus file."""
+        path = Path(self.source.corpus)
+        if not path.exists():
+            raise TouchstoneError(
+                "the corpus is not here",
+                where=str(path),
+                fix="score runs made elsewhere with `touchstone score`",
+            )
+        stat = path.stat()
+        return {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}
+
+    def documents(self) -> Iterator[Document]:
+        """The documents of the corpus file, with the line each stands on."""
+        for entry, where in _json_lines(Path(self.source.corpus)):
+            title = entry.get("title") or ""
+            yield Document(_text(entry, "_id", where), str(title), _text(entry, "text", where), where)
+
+    def queries(self) -> dict[str, str]:
+        """Query texts by id, in file order; an empty or repeated one is an error."""
+        return checked_queries(
+            (_text(entry, "_id", where), _text(entry, "text", where), where)
+            for entry, where in _json_lines(Path(self.source.queries))
+        )
+
+    def judgements(self) -> QrelsFile:
+        """BEIR's three columns or TREC's four."""
+        return read_qrels(Path(self.source.qrels))
+
+    def excluded(self) -> Mapping[str, tuple[str, ...]]:
+        """The source's file of excluded pairs (``query document`` a line), if it names one."""
+        if not self.source.excluded:
+            return {}
+        found: dict[str, list[str]] = {}
+        path = Path(self.source.excluded)
+        with _open(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                parts = line.split()
+                if len(parts) != 2:
+                    raise TouchstoneError("expected a query id and a document id", where=f"{path}:{number}")
+                found.setdefault(parts[0], []).append(parts[1])
+        return {query: tuple(documents) for query, documents in found.items()}
 
 
-def queries(source: Source) -> dict[str, str]:
-    """Query texts by id, in file order; an empty or repeated one is an error."""
+def checked_queries(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """(id, text, where) of every query as a dict; an empty or repeated one is an error."""
     found: dict[str, str] = {}
-    for entry, where in _json_lines(Path(source.queries)):
-        name, text = _text(entry, "_id", where), _text(entry, "text", where)
+    for name, text, where in entries:
         if name in found:
             raise TouchstoneError(f"query id '{name}' comes twice", where=where)
         if not text.strip():

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import TouchstoneError
-
-Format = Literal["beir", "mmlu", "pydoc"]
+Format = Literal["beir", "mmlu", "pydoc", "hub", "ir_datasets", "kilt"]
 
 
 @dataclass(frozen=True)
 class Source:
     """One place a dataset can be read from. Paths are below the mirror (``$TOUCHSTONE_DATA``).
 
-    beir: path is a folder in BEIR layout; queries, qrels and corpus override single files.
-    mmlu: path is the folder with dev/ and test/. pydoc needs no path: it reads the running Python's library.
+    beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
+    mmlu: path is the folder with dev/ and test/. pydoc: the running Python's library, no path.
+    hub: repo at revision on the Hugging Face hub. ir_datasets: id in that catalogue. kilt: path is a task's jsonl,
+    corpus the knowledge source. sha256: digests of files, by the name they are given here.
     """
 
     format: Format
@@ -27,12 +27,17 @@ class Source:
     corpus: str = ""
     queries: str = ""
     qrels: str = ""
+    excluded: str = ""
+    repo: str = ""
+    revision: str = ""
+    id: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset. counts are the published ones, checked after loading. groups: names of its
-    parts (MMLU's subjects). unknown_documents: what to do with a
+    """A dataset. counts are the published ones, checked after loading. groups: its
+    parts with the category of each (MMLU's subjects). exclude_self: a document named as its query is not ranked. unknown_documents: what to do with a
     judgement of a document that the corpus lacks: an error, or (for pools) counted as never retrieved.
     """
 
@@ -44,8 +49,9 @@ class DatasetSpec:
     sources: tuple[Source, ...]
     language: str = "en"
     counts: Mapping[str, int] = field(default_factory=dict)
-    groups: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
     unknown_documents: Literal["error", "count"] = "error"
+    exclude_self: bool = False
 
 
 def mirror() -> Path | None:
@@ -54,42 +60,28 @@ def mirror() -> Path | None:
     return Path(value).expanduser().resolve() if value else None
 
 
-def find_source(dataset: DatasetSpec) -> Source:
-    """The first source of *dataset* that is here, its paths made absolute."""
-    tried = []
-    for source in dataset.sources:
-        if source.format == "pydoc":
-            return source
-        root = mirror()
-        if root is None:
-            tried.append("no local mirror is set")
-            continue
-        placed = _placed(source, root)
-        missing = [name for name in needed_files(placed) if not Path(name).exists()]
-        if not missing:
-            return placed
-        tried.append(f"{missing[0]} is not there")
-    raise TouchstoneError(
-        f"the dataset '{dataset.name}' is not here",
-        why="; ".join(dict.fromkeys(tried)),
-        fix="set TOUCHSTONE_DATA to a folder that holds it",
+def placed(source: Source, root: Path) -> Source:
+    """*source* with its paths made absolute below *root*."""
+    folder = root / source.path
+    if source.format != "beir":
+        return replace(source, path=str(folder), corpus=str(root / source.corpus) if source.corpus else "")
+    corpus = root / source.corpus if source.corpus else folder / "corpus.jsonl"
+    if not source.corpus and not corpus.exists() and (folder / "corpus.jsonl.gz").exists():
+        corpus = folder / "corpus.jsonl.gz"
+    return replace(
+        source,
+        path=str(folder),
+        corpus=str(corpus),
+        queries=str(root / source.queries if source.queries else folder / "queries.jsonl"),
+        qrels=str(root / source.qrels if source.qrels else folder / "qrels" / f"{source.split}.tsv"),
+        excluded=str(root / source.excluded) if source.excluded else "",
     )
 
 
-def needed_files(source: Source) -> list[str]:
-    """What must exist for *source* to be usable; judgements come without a corpus too."""
-    if source.format == "beir":
-        return [source.queries, source.qrels]
-    return [source.path] if source.format == "mmlu" else []
+def missing_file(source: Source) -> str:
+    """The first file that a placed local source needs and that is not there, '' when all are.
 
-
-def _placed(source: Source, root: Path) -> Source:
-    if source.format == "mmlu":
-        return Source("mmlu", str(root / source.path), source.split)
-    folder = root / source.path
-    corpus = root / source.corpus if source.corpus else folder / "corpus.jsonl"
-    if not corpus.exists() and not source.corpus and (folder / "corpus.jsonl.gz").exists():
-        corpus = folder / "corpus.jsonl.gz"
-    queries = root / source.queries if source.queries else folder / "queries.jsonl"
-    qrels = root / source.qrels if source.qrels else folder / "qrels" / f"{source.split}.tsv"
-    return Source("beir", str(folder), source.split, str(corpus), str(queries), str(qrels))
+    A corpus is not asked for: judgements alone are enough to score a run.
+    """
+    needed = [source.queries, source.qrels] if source.format == "beir" else [source.path]
+    return next((name for name in needed if not Path(name).exists()), "")

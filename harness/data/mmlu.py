@@ -8,7 +8,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.dataset import Source
 from harness.errors import TouchstoneError
 
 LETTERS = "ABCD"
@@ -24,13 +23,22 @@ class Question:
     group: str
 
 
-def questions(source: Source, split: str) -> list[Question]:
-    """All questions of a split, subjects in alphabetical order, questions in file order."""
-    folder = Path(source.path) / split
-    files = sorted(folder.glob(f"*_{split}.csv"))
-    if not files:
-        raise TouchstoneError("no MMLU files", where=str(folder), fix=f"expected <subject>_{split}.csv")
-    return [question for path in files for question in _read(path, path.name.removesuffix(f"_{split}.csv"))]
+@dataclass(frozen=True)
+class MmluReader:
+    """The folder of the original CSV files."""
+
+    folder: Path
+
+    def questions(self, split: str) -> list[Question]:
+        """All questions of a split, subjects in alphabetical order, questions in file order."""
+        files = sorted((self.folder / split).glob(f"*_{split}.csv"))
+        if not files:
+            raise TouchstoneError(
+                "no MMLU files", where=str(self.folder / split), fix=f"expected <subject>_{split}.csv"
+            )
+        return [
+            question for path in files for question in _read(path, path.name.removesuffix(f"_{split}.csv"))
+        ]
 
 
 def _read(path: Path, subject: str) -> list[Question]:

@@ -10,14 +10,20 @@ import ast
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from harness.data.corpus import Document
 from harness.errors import TouchstoneError
-from harness.spec import digest
+from harness.qrels import Qrels
+from harness.spec import Json, digest
+from harness.trec import QrelsFile
 
 SKIPPED = {
     "test",
@@ -30,6 +36,7 @@ SKIPPED = {
     "lib2to3",
     "turtledemo",
 }
+VERSION = 1  # raise when the way definitions are read changes
 QUERIES = 500
 MIN_QUERY_WORDS = 5
 MIN_REST_WORDS = 12
@@ -65,30 +72,41 @@ def definitions() -> tuple[Definition, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def read_documents() -> Iterator[Document]:
-    """One document a definition: the first sentence is left out."""
-    for item in definitions():
-        body = f"{item.signature}\n{item.rest}".strip()
-        yield Document(item.name, item.name, body, item.name)
+@dataclass(frozen=True)
+class PydocReader:
+    """The definitions as ranking data."""
 
+    def corpus_key(self) -> dict[str, Json]:
+        """The Python that runs, to the build."""
+        return {"python": sys.version, "definitions": VERSION}
 
-def read_queries() -> dict[str, str]:
-    """The first sentences of QUERIES definitions, chosen by digest; each sentence opens one docstring
-    only.
-    """
-    all_definitions = definitions()
-    openings: dict[str, int] = {}
-    for item in all_definitions:
-        openings[item.first] = openings.get(item.first, 0) + 1
-    fit = [
-        item
-        for item in all_definitions
-        if openings[item.first] == 1
-        and len(item.first.split()) >= MIN_QUERY_WORDS
-        and len(item.rest.split()) >= MIN_REST_WORDS
-    ]
-    chosen = sorted(fit, key=lambda item: digest(item.name))[:QUERIES]
-    return {item.name: item.first for item in sorted(chosen, key=lambda item: item.name)}
+    def documents(self) -> Iterator[Document]:
+        """One document a definition: the first sentence is left out."""
+        for item in definitions():
+            yield Document(item.name, item.name, f"{item.signature}\n{item.rest}".strip(), item.name)
+
+    def queries(self) -> dict[str, str]:
+        """The first sentences of QUERIES definitions, chosen by digest; each sentence opens one docstring only."""
+        openings = Counter(item.first for item in definitions())
+        fit = [
+            item
+            for item in definitions()
+            if openings[item.first] == 1
+            and len(item.first.split()) >= MIN_QUERY_WORDS
+            and len(item.rest.split()) >= MIN_REST_WORDS
+        ]
+        chosen = sorted(fit, key=lambda item: digest(item.name))[:QUERIES]
+        return {item.name: item.first for item in sorted(chosen, key=lambda item: item.name)}
+
+    def judgements(self) -> QrelsFile:
+        """A query and its one relevant document share the definition's name."""
+        names = tuple(self.queries())
+        each = np.arange(len(names), dtype=np.int32)
+        return QrelsFile(names, pa.array(names), Qrels.build(len(names), each, each, np.ones_like(each)))
+
+    def excluded(self) -> Mapping[str, tuple[str, ...]]:
+        """Nothing."""
+        return {}
 
 
 def _of_module(path: Path, parts: tuple[str, ...]) -> Iterator[Definition]:

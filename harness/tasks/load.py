@@ -2,98 +2,126 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import pyarrow as pa
 
 from harness.answers import Ints
 from harness.assets import Assets
-from harness.data import beir, mmlu, pydoc
-from harness.data.corpus import Corpus, Document, read_corpus, refuse_repeated, write_corpus
-from harness.data.dataset import DatasetSpec, Source, find_source
+from harness.data.corpus import Corpus, read_corpus, refuse_repeated, write_corpus
+from harness.data.dataset import DatasetSpec, mirror
+from harness.data.reader import QuestionReader, RankReader
+from harness.data.sources import open_dataset
 from harness.errors import TouchstoneError, unknown
-from harness.measures import Qrels
+from harness.qrels import Qrels
 from harness.spec import Json, Kind, TaskSpec, digest
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
 from harness.tasks.rank import RankTask
-from harness.trec import QrelsFile, read_qrels
+from harness.trec import QrelsFile, read_run
 
 CORPUS_FORMAT = 1  # raise when the way documents are read or joined changes
 
 
-@dataclass(frozen=True)
-class Judgements:
-    """Queries and graded judgements by text ids: all that scoring a run made elsewhere needs."""
-
-    queries: dict[str, str]
-    qrels: QrelsFile
-
-
 def load_task(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> Task:
     """The whole task, its published counts checked."""
-    source = find_source(dataset)
     if spec.kind is Kind.CHOOSE:
-        return _choose(spec, dataset, source)
-    return _rank(spec, dataset, source, assets)
+        return _choose(spec, dataset)
+    return _rank(spec, dataset, assets)
 
 
-def load_judgements(dataset: DatasetSpec) -> Judgements:
-    """Queries and judgements without the corpus."""
-    source = find_source(dataset)
-    if source.format == "pydoc":
-        found = pydoc.read_queries()
-        each = np.arange(
-            len(found), dtype=np.int32
-        )  # a query and its relevant document share the definition's name
-        qrels = Qrels.build(len(found), each, each, np.ones(len(found), np.int32))
-        return Judgements(found, QrelsFile(tuple(found), pa.array(found), qrels))
-    if source.format != "beir":
+def load_judgements(dataset: DatasetSpec) -> QrelsFile:
+    """Graded judgements by text ids, without the corpus: all that scoring a run made elsewhere needs."""
+    return _rank_reader(dataset).judgements()
+
+
+def _rank_reader(dataset: DatasetSpec) -> RankReader:
+    reader = open_dataset(dataset)
+    if not hasattr(reader, "judgements"):
         raise TouchstoneError(f"'{dataset.name}' has no relevance judgements", fix="name a ranking task")
-    return Judgements(beir.queries(source), read_qrels(Path(source.qrels)))
+    return cast(RankReader, reader)
 
 
-def _rank(spec: TaskSpec, dataset: DatasetSpec, source: Source, assets: Assets) -> RankTask:
-    corpus = _corpus(dataset, source, assets)
-    judgements = load_judgements(dataset)
-    judged, queries = judgements.qrels, judgements.queries
-    where = source.qrels or dataset.name
+def _rank(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> RankTask:
+    reader = _rank_reader(dataset)
+    corpus = _corpus(reader, assets)
+    judged, queries = reader.judgements(), reader.queries()
     missing = [name for name in judged.query_ids if name not in queries]
     if missing:
-        raise TouchstoneError(f"judged query '{missing[0]}' has no text", where=where)
+        raise TouchstoneError(f"judged query '{missing[0]}' has no text", where=dataset.name)
     is_judged = set(judged.query_ids)
     ids = tuple(name for name in queries if name in is_judged)
     row_of = {name: row for row, name in enumerate(ids)}
     rows = np.array([row_of[name] for name in judged.query_ids], np.int32)[judged.qrels.rows]
-    doc_names = judged.doc_ids.to_pylist()
-    numbers = _document_numbers(doc_names, corpus, dataset, where)
+    names = judged.doc_ids.to_pylist()
+    numbers = _document_numbers(names, corpus, dataset)
     _check_counts(dataset, {"documents": len(corpus), "queries": len(ids), "judgements": len(rows)})
-    texts = tuple(queries[name] for name in ids)
-    qrels = Qrels.build(len(ids), rows, numbers[judged.qrels.docs], judged.qrels.grades)
-    triples: list[Json] = [
-        [ids[row], doc_names[doc], grade]
-        for row, doc, grade in zip(
-            rows.tolist(), judged.qrels.docs.tolist(), judged.qrels.grades.tolist(), strict=True
-        )
-    ]
-    triples.sort(key=str)
-    data = digest(
-        {
-            "corpus": corpus.digest,
-            "queries": [[*pair] for pair in zip(ids, texts, strict=True)],
-            "judged": triples,
-        },
-        32,
+    hidden, candidates = _hidden(reader, dataset, ids), _candidates(spec, ids)
+    triples = zip(rows.tolist(), judged.qrels.docs.tolist(), judged.qrels.grades.tolist(), strict=True)
+    identity: dict[str, Json] = {
+        "corpus": corpus.digest,
+        "queries": [[name, queries[name]] for name in ids],
+        "judged": sorted(([ids[row], names[doc], grade] for row, doc, grade in triples), key=str),
+    }
+    identity |= {"hidden": _listed(hidden)} if hidden else {}
+    identity |= {"candidates": _listed(candidates)} if spec.candidates else {}
+    return RankTask(
+        spec,
+        corpus,
+        ids,
+        tuple(queries[name] for name in ids),
+        Qrels.build(len(ids), rows, numbers[judged.qrels.docs], judged.qrels.grades),
+        digest(identity, 32),
+        np.arange(len(ids), dtype=np.int32),
+        _pairs(hidden, ids, corpus) if hidden else None,
+        _pairs(candidates, ids, corpus) if spec.candidates else None,
     )
-    return RankTask(spec, corpus, ids, texts, qrels, data, np.arange(len(ids), dtype=np.int32))
 
 
-def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec, where: str) -> Ints:
+def _hidden(reader: RankReader, dataset: DatasetSpec, ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Documents that must not be ranked, by query: the source's list, and with exclude_self its namesake."""
+    listed = reader.excluded()
+    own = {name: (name,) for name in ids} if dataset.exclude_self else {}
+    whole = {name: (*listed.get(name, ()), *own.get(name, ())) for name in ids}
+    return {name: documents for name, documents in whole.items() if documents}
+
+
+def _candidates(spec: TaskSpec, ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The documents of the task's candidate run, by judged query."""
+    if not spec.candidates:
+        return {}
+    root = mirror()
+    path = root / spec.candidates if root else Path(spec.candidates)
+    if root is None or not path.exists():
+        what = f"the candidate run of '{spec.name}' is not here"
+        raise TouchstoneError(what, where=str(path), fix="set TOUCHSTONE_DATA to a folder that holds it")
+    run = read_run(path)
+    wanted = set(ids)
+    return {
+        name: tuple(run.docs[run.starts[row] : run.starts[row + 1]].to_pylist())
+        for row, name in enumerate(run.query_ids)
+        if name in wanted
+    }
+
+
+def _listed(documents: Mapping[str, tuple[str, ...]]) -> list[Json]:
+    return [[name, [*sorted(documents[name])]] for name in sorted(documents)]
+
+
+def _pairs(documents: Mapping[str, tuple[str, ...]], ids: tuple[str, ...], corpus: Corpus) -> Qrels:
+    """(query, document) pairs over a task's numbers, as judgements of grade 1, without unknown documents."""
+    rows = np.repeat(np.arange(len(ids), dtype=np.int32), [len(documents.get(name, ())) for name in ids])
+    names = [document for name in ids for document in documents.get(name, ())]
+    distinct = list(dict.fromkeys(names))
+    number = dict(zip(distinct, corpus.find(distinct).tolist(), strict=True))
+    numbers = np.array([number[name] for name in names], np.int32)
+    both = np.unique(np.stack([rows, numbers], axis=1)[numbers >= 0], axis=0).reshape(-1, 2)
+    return Qrels.build(len(ids), both[:, 0], both[:, 1], np.ones(len(both), np.int32))
+
+
+def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec) -> Ints:
     """Numbers of judged documents; those that the corpus lacks come after its last, so that none can be
     retrieved.
     """
@@ -102,7 +130,7 @@ def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec, wh
     if len(absent) and dataset.unknown_documents == "error":
         raise TouchstoneError(
             f"the judgements name document '{names[absent[0]]}', which is not in the corpus",
-            where=where,
+            where=dataset.name,
             why=f"{len(absent)} such documents",
             fix="complete the corpus, or set unknown_documents: count in the dataset's entry",
         )
@@ -110,39 +138,26 @@ def _document_numbers(names: list[str], corpus: Corpus, dataset: DatasetSpec, wh
     return numbers
 
 
-def _corpus(dataset: DatasetSpec, source: Source, assets: Assets) -> Corpus:
+def _corpus(reader: RankReader, assets: Assets) -> Corpus:
     """The prepared corpus: read once from its source, then memory-mapped."""
-    key: dict[str, Json] = {"format": source.format, "reader": CORPUS_FORMAT}
-    if source.format == "pydoc":
-        key["python"] = sys.version
-        read: Callable[[], Iterator[Document]] = pydoc.read_documents
-    else:
-        path = Path(source.corpus)
-        if not path.exists():
-            raise TouchstoneError(
-                f"the corpus of '{dataset.name}' is not here",
-                where=str(path),
-                fix="score runs with `touchstone score`",
-            )
-        stat = path.stat()
-        key |= {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}
-        read = partial(beir.documents, source)
+    key: dict[str, Json] = {"reader": type(reader).__name__, "version": CORPUS_FORMAT, **reader.corpus_key()}
 
     def make(folder: Path) -> None:
-        write_corpus(read(), folder)
-        refuse_repeated(read, folder)
+        write_corpus(reader.documents(), folder)
+        refuse_repeated(reader.documents, folder)
 
     return read_corpus(assets.get_or_make("corpus", key, make).path)
 
 
-def _choose(spec: TaskSpec, dataset: DatasetSpec, source: Source) -> ChooseTask:
-    questions, examples = mmlu.questions(source, source.split), mmlu.questions(source, "dev")
+def _choose(spec: TaskSpec, dataset: DatasetSpec) -> ChooseTask:
+    reader = cast(QuestionReader, open_dataset(dataset))
+    questions, examples = reader.questions("test"), reader.questions("dev")
     _check_counts(dataset, {"questions": len(questions), "subjects": len({q.group for q in questions})})
     if spec.group:
-        groups = {question.group for question in questions}
-        if spec.group not in groups:
-            raise unknown("subject", spec.group, groups)
-        questions = [question for question in questions if question.group == spec.group]
+        wanted = {name for name, category in dataset.groups.items() if spec.group in (name, category)}
+        questions = [question for question in questions if question.group in wanted]
+        if not questions:
+            raise unknown("subject", spec.group, {*dataset.groups, *dataset.groups.values()})
     shown = {group: tuple(q for q in examples if q.group == group) for group in {q.group for q in questions}}
     short = [group for group, shots in shown.items() if len(shots) < spec.shots]
     if short:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.answers import Answers, Ints, Rankings
+from harness.answers import PAD, Answers, Ints, Rankings
 from harness.data.corpus import Corpus
 from harness.errors import TouchstoneError
 from harness.measures import Qrels, parse_measure, score_rankings
@@ -17,7 +18,10 @@ from harness.spec import TaskSpec
 
 @dataclass(frozen=True, eq=False)
 class RankTask:
-    """query_ids and query_texts hold the judged queries of the whole task; qrels one row for each of them."""
+    """query_ids and query_texts hold the judged queries of the whole task; qrels one row for each of them.
+
+    hidden: (query, document) pairs that must not be ranked. candidates: pairs that alone may be ranked.
+    """
 
     spec: TaskSpec
     corpus: Corpus
@@ -26,6 +30,18 @@ class RankTask:
     qrels: Qrels
     data_digest: str
     items: Ints
+    hidden: Qrels | None = None
+    candidates: Qrels | None = None
+
+    @property
+    def search_depth(self) -> int:
+        """How many documents to look for, so that the task's depth remains after the exclusions."""
+        wanted = self.spec.depth
+        if self.candidates is not None:
+            wanted = len(self.corpus)
+        elif self.hidden is not None:
+            wanted += int(np.diff(self.hidden.starts).max(initial=0))
+        return min(wanted, len(self.corpus))
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -56,6 +72,10 @@ class RankTask:
                 f"expected rankings, got {type(answers).__name__.lower()}", where=self.spec.name
             )
         checked = answers.checked(len(self.corpus), self.item_name)
+        if self.hidden is not None:
+            checked = _kept(checked, ~_listed(self.hidden, checked))
+        if self.candidates is not None:
+            checked = _kept(checked, _listed(self.candidates, checked))
         return checked.canonical(self.corpus.ids).resized(self.spec.depth)
 
     def score(self, answers: Answers) -> Scores:
@@ -67,4 +87,19 @@ class RankTask:
             "missing": int(len(self.items) - np.isin(self.items, rankings.items).sum()),
             "tie_dependent": rankings.tied_items(),
         }
+        if self.hidden is not None:
+            counts["excluded_pairs"] = len(self.hidden.docs)
         return Scores(self.items, tuple(self.spec.measures), values, counts=counts)
+
+
+def _listed(pairs: Qrels, rankings: Rankings) -> npt.NDArray[np.bool_]:
+    """bool[n, k]: whether (item, document) is one of *pairs*."""
+    rows = [pairs.docs[pairs.starts[item] : pairs.starts[item + 1]] for item in rankings.items]
+    found = [np.isin(docs, row) for docs, row in zip(rankings.docs, rows, strict=True)]
+    return np.array(found, bool).reshape(rankings.docs.shape)
+
+
+def _kept(rankings: Rankings, keep: npt.NDArray[np.bool_]) -> Rankings:
+    """The rankings without the documents that are not kept."""
+    docs = np.where(keep, rankings.docs, PAD).astype(np.int32)
+    return Rankings(rankings.items, docs, np.where(keep, rankings.scores, -np.inf).astype(np.float32))
