@@ -13,7 +13,7 @@ help:
 
 # The constraints take the CPU build of torch; set CONSTRAINTS= on a machine with a GPU.
 CONSTRAINTS ?= -c constraints.txt
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

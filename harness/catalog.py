@@ -22,7 +22,8 @@ PACKAGE = Path(__file__).parent
 @dataclass(frozen=True)
 class TaskEntry:
     """A task as written. by_group: also one task for each group of the dataset and for each
-    category of groups, named task/group. candidates: a run file whose documents alone are ranked (re-ranking)."""
+    category of groups, named task/group. candidates: a run file whose documents alone are ranked.
+    """
 
     name: str
     kind: Kind

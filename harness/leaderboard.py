@@ -277,11 +277,14 @@ def hardest(column: TaskResults, keys: Sequence[str], count: int) -> list[tuple[
 
 
 def _once_each(records: Iterable[Record]) -> list[Record]:
-    """Records oldest first, one for each run: a run stored under two names is shown under the newer."""
-    kept: dict[str, Record] = {}
+    """Records oldest first, one for each run of a task: one stored under two method names keeps the newer.
+
+    Tasks that differ only in their measures share run ids.
+    """
+    kept: dict[tuple[str, str], Record] = {}
     for record in sorted(records, key=lambda r: (r.status == "done", r.finished)):
-        kept[record.id] = record
-    return sorted(kept.values(), key=lambda record: (record.finished, record.id))
+        kept[record.run.task.name, record.id] = record
+    return sorted(kept.values(), key=lambda record: (record.finished, record.id, record.run.task.name))
 
 
 def _items(store: Store, record: Record) -> pd.DataFrame:

@@ -96,7 +96,9 @@ class Site:
     def links(self) -> Links:
         """Where every page is."""
         names = {key: method.name for key, method in self.results.methods.items()}
-        return Links(file_names({name: name for name in self.results.tasks}), file_names(names))
+        tasks = {name: name for name in self.results.tasks}
+        runs = {run_key(record): record.id for record in self.results.records}
+        return Links(file_names(tasks), file_names(names), file_names(runs))
 
     @cached_property
     def env(self) -> jinja2.Environment:
@@ -208,7 +210,7 @@ class Site:
         held = self.store.folder(record)
         told = record.provenance.get("files")
         wanted = told if isinstance(told, dict) else {}
-        target = (self.folder / self.links.run(record)).with_suffix("")
+        target = self.folder / self.links.run(record).removesuffix(".html")
         target.mkdir(parents=True)
         files = []
         for path in sorted(held.iterdir()):
@@ -249,10 +251,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Links:
-    """Paths of pages from the site's root. tasks: file names by task name; methods: by method key."""
+    """Paths of pages from the site's root. File names of tasks by name, methods by key, runs by run_key."""
 
     tasks: Mapping[str, str]
     methods: Mapping[str, str]
+    runs: Mapping[str, str]
 
     def suite(self, name: str) -> str:
         """The page of a suite."""
@@ -268,7 +271,12 @@ class Links:
 
     def run(self, record: Record) -> str:
         """The page of a run; its files are in the folder of the same name."""
-        return f"runs/{slug(record.id)}.html"
+        return f"runs/{self.runs[run_key(record)]}.html"
+
+
+def run_key(record: Record) -> str:
+    """Tasks that differ only in their measures share run ids: the task's name tells them apart."""
+    return f"{record.id} {record.run.task.name}"
 
 
 def file_names(names: Mapping[str, str]) -> dict[str, str]:

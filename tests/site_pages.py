@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = {"meta", "link", "img", "wbr", "br", "line", "circle", "path"}
+VOID = {"meta", "link", "img", "wbr", "br"}
+INLINE = {"wbr", "a", "b", "code", "span", "circle", "line"}
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
         self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in INLINE:
+            self.text += " "
         if tag not in VOID:
             self.open.append(tag)
 

@@ -73,7 +73,7 @@ class Bm25Lucene(Adapter):
     def notes(self, task: Task) -> tuple[str, ...]:
         """What the memory column leaves out."""
         return (
-            f"peak memory is that of Python; Java ran beside it with a heap of at most {heap_bytes() >> 20} MiB",
+            f"peak memory is Python's; Java ran beside it with a heap of at most {heap_bytes() >> 20} MiB",
         )
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:

@@ -86,7 +86,7 @@ class PydocReader:
             yield Document(item.name, item.name, f"{item.signature}\n{item.rest}".strip(), item.name)
 
     def queries(self) -> dict[str, str]:
-        """The first sentences of QUERIES definitions, chosen by digest; each sentence opens one docstring only."""
+        """The first sentences of QUERIES definitions, chosen by digest; each opens one docstring only."""
         openings = Counter(item.first for item in definitions())
         fit = [
             item
