@@ -45,6 +45,7 @@ def test_a_suite_runs_once(results: Path) -> None:
     for method in ("random", "bm25", "majority", "oracle"):
         assert method in first
     assert "1.0000 [1.000, 1.000]" in first
+    assert "note: guessing is right 0.2500 of the time" in first
     second = invoke("run", "--suite", "toys", "--results", str(results))
     assert "Nothing to do: all 6 runs are stored" in second
     assert "1.0000 [1.000, 1.000]" in second

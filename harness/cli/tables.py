@@ -46,9 +46,18 @@ def result_tables(cells: Sequence[Cell]) -> Iterable[Table | str]:
         scores = [f"{first} [95 %]", *(f">{name}" for name in others), ">published"]
         columns = ["method", *scores, ">time", ">reused", ">items/s", ">index", ">memory", "run"]
         yield table(f"{task.title}  ({task.name})", columns, (_row(cell, others) for cell in mine))
+        yield from _notes(mine)
         for cell in mine:
             if cell.problem:
                 yield f"{cell.run.method.name}: {cell.problem.line}"
+
+
+def _notes(cells: Sequence[Cell]) -> Iterable[str]:
+    """What the records say beside their numbers; a note that all share is given once, without names."""
+    records = [cell.record for cell in cells if cell.record]
+    for note in dict.fromkeys(note for record in records for note in record.notes):
+        names = [record.run.method.name for record in records if note in record.notes]
+        yield f"note: {note}" if len(names) == len(records) else f"note on {', '.join(names)}: {note}"
 
 
 def _row(cell: Cell, others: Sequence[str]) -> list[str]:
