@@ -72,7 +72,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "qrels naming an unknown document": (
         lambda m: append(m / "toy" / "qrels" / "test.tsv", "q0\tnowhere\t1\n"),
-        "test.tsv: the judgements name document 'nowhere', which is not in the corpus (1 such documents)",
+        "toy: the judgements name document 'nowhere', which is not in the corpus (1 such documents)",
     ),
     "qrels naming an unknown query": (
         lambda m: append(m / "toy" / "qrels" / "test.tsv", "q99\td0-0\t1\n"),
