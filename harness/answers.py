@@ -1,4 +1,4 @@
-"""What a run produces, as arrays: rankings and choice log-probabilities.
+"""What a run produces: rankings and choice log-probabilities as arrays, and written texts.
 
 Items are the integer positions of a task's queries or questions; documents are the integer positions in
 its corpus. A ranking shorter than k is padded with document -1 and score -inf.
@@ -6,9 +6,10 @@ its corpus. A ranking shorter than k is padded with document -1 and score -inf.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,54 @@ class Choices:
         return self
 
 
-Answers = Rankings | Choices
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """items int32[n]; one text an item, and the ids of the pages that it rests on, best first."""
+
+    items: Ints
+    texts: tuple[str, ...]
+    pages: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All parts as one, sorted by item; no parts give no items."""
+        items = np.concatenate([np.empty(0, np.int32), *(part.items for part in parts)])
+        order = np.argsort(items, kind="stable")
+        texts = [text for part in parts for text in part.texts]
+        pages = [row for part in parts for row in part.pages]
+        return cls(items[order], tuple(texts[i] for i in order), tuple(pages[i] for i in order))
+
+    def checked(self, name: Callable[[int], str]) -> Self:
+        """Self when well formed; otherwise an error that names the item."""
+        if not len(self.items) == len(self.texts) == len(self.pages):
+            raise TouchstoneError(
+                "texts have mismatched lengths",
+                why=f"{len(self.items)} items, {len(self.texts)} texts, {len(self.pages)} lists of pages",
+            )
+        for item, text, pages in zip(self.items.tolist(), self.texts, self.pages, strict=True):
+            if not all(isinstance(part, str) for part in (text, *pages)):
+                raise TouchstoneError("an answer or a page id is not text", where=name(item))
+            if any("\ud800" <= letter <= "\udfff" for part in (text, *pages) for letter in part):
+                raise TouchstoneError("an answer holds half a character", where=name(item))
+        return self
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """As arrays that need no pickling: the items, and texts and pages as the bytes of their JSON."""
+        body = {"texts": self.texts, "pages": self.pages}
+        encoded = {key: np.frombuffer(json.dumps(value).encode(), np.uint8) for key, value in body.items()}
+        return {"items": self.items, **encoded}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        """The reverse of to_arrays."""
+        texts, pages = (json.loads(arrays[key].tobytes()) for key in ("texts", "pages"))
+        return cls(arrays["items"], tuple(texts), tuple(map(tuple, pages)))
+
+
+Answers = Rankings | Choices | Texts
 
 
 def repeated(docs: Ints) -> npt.NDArray[np.bool_]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.errors import TouchstoneError
 from harness.record import Record
 from harness.spec import Kind
 from harness.stats import Comparison, compare_paired, mcnemar
 from harness.store import Store
+from harness.tasks.choose import GROUPED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,14 +55,15 @@ def compare_runs(store: Store, first: str, second: str, measure: str = "") -> Pa
             raise TouchstoneError(
                 f"the run {record.id} has no '{name}'", why=f"it has {', '.join(record.scores)}"
             )
-    frame = store.items(a)[["item", name]].merge(
-        store.items(b)[["item", name]], on="item", suffixes=("_a", "_b")
-    )
+    grouped = ["group"] if name in GROUPED else []
+    left_items = store.items(a)[["item", *grouped, name]]
+    frame = left_items.merge(store.items(b)[["item", name]], on="item", suffixes=("_a", "_b"))
     if frame.empty:
         raise TouchstoneError("the runs share no item", why="one of them was limited to other items")
-    frame.columns = ["item", "a", "b"]
+    frame.columns = ["item", *grouped, "a", "b"]
     frame["difference"] = frame["b"] - frame["a"]
     left, right = frame["a"].to_numpy(), frame["b"].to_numpy()
+    groups = frame["group"].factorize()[0].astype(np.int32) if grouped else None
     p = mcnemar(left > 0.5, right > 0.5) if a.run.task.kind is Kind.CHOOSE else None
     order = frame.sort_values(["difference", "item"]).reset_index(drop=True)
-    return PairedRuns(a, b, name, compare_paired(right, left), order, p)
+    return PairedRuns(a, b, name, compare_paired(right, left, groups=groups), order, p)

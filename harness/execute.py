@@ -21,7 +21,7 @@ import numpy as np
 
 from harness import __version__
 from harness.adapter import Adapter, Context, code_digest
-from harness.answers import Answers, Choices, Ints, Rankings
+from harness.answers import Answers, Choices, Ints, Rankings, Texts
 from harness.assets import Asset, Assets
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
@@ -98,9 +98,7 @@ class Session:
         task = self.task(run.task)
         made_with: dict[str, Json] = {"code": code_digest(type(adapter)), **adapter.made_with()}
         if adapter.part_methods():
-            parts = {
-                name: self.plan(replace(run, method=parse_method(name))).id for name in adapter.part_methods()
-            }
+            parts = {name: self.plan(_part(run, name)).id for name in adapter.part_methods()}
             made_with["parts"] = dict(parts)
         return Planned(run, run.run_id(made_with, task.data_digest), adapter, task, made_with)
 
@@ -171,7 +169,7 @@ class Session:
         meter = Meter()
 
         def first_stage(method: str) -> Rankings:
-            part = self.plan(replace(planned.run, method=parse_method(method)))
+            part = self.plan(_part(planned.run, method))
             asset = self.answers(part, progress)
             meter.reused += asset.seconds if not asset.made_now else 0.0
             rankings = read_answers(asset.path)
@@ -214,6 +212,12 @@ class Session:
             self.store.put(record, None, None, None)
         except TouchstoneError:
             return  # the results folder itself is the problem, and the first error says so
+
+
+def _part(run: RunSpec, method: str) -> RunSpec:
+    """The run of a method that another starts from: what answers in texts starts from rankings."""
+    task = run.task.as_ranking() if run.task.kind is Kind.GENERATE else run.task
+    return replace(run, method=parse_method(method), task=task)
 
 
 def _metered(adapter: Adapter, task: Task, context: Context) -> Iterator[tuple[Answers, Segment]]:
@@ -259,12 +263,13 @@ def read_answers(folder: Path) -> Answers:
 def _join(done: list[tuple[Answers, Segment]], task: Task, folder: Path) -> None:
     parts = [answers for answers, _ in done]
     rankings = [part for part in parts if isinstance(part, Rankings)]
-    choices = [part for part in parts if isinstance(part, Choices)]
     whole: Answers
     if task.spec.kind is Kind.RANK:
         whole = Rankings.concatenate(rankings) if rankings else Rankings.empty(1)
+    elif task.spec.kind is Kind.GENERATE:
+        whole = Texts.concatenate([part for part in parts if isinstance(part, Texts)])
     else:
-        whole = Choices.concatenate(choices)
+        whole = Choices.concatenate([part for part in parts if isinstance(part, Choices)])
     with (folder / "answers.npz").open("wb") as handle:
         _save(handle, _arrays(whole))
     (folder / "segments.jsonl").write_text("".join(f"{segment.to_text()}\n" for _, segment in done))
@@ -280,10 +285,12 @@ def _save(handle: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _arrays(answers: Answers) -> dict[str, np.ndarray]:
-    return dict(answers.__dict__)
+    return answers.to_arrays() if isinstance(answers, Texts) else dict(answers.__dict__)
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> Answers:
+    if "texts" in arrays:
+        return Texts.from_arrays(arrays)
     return Rankings(**arrays) if "docs" in arrays else Choices(**arrays)
 
 

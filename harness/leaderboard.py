@@ -16,12 +16,13 @@ import numpy.typing as npt
 from harness.answers import Ints
 from harness.catalog import Catalog, Suite
 from harness.errors import TouchstoneError
-from harness.ranking import Pair, Pool, compare_all, rank_intervals, tiers
+from harness.ranking import Pair, Pool, compare, corrected_p_values, rank_intervals, tiers
 from harness.record import Cost, Record
 from harness.registry import find_adapters
 from harness.scores import Summary
 from harness.spec import Kind, MethodSpec, TaskSpec, digest
 from harness.store import Store
+from harness.tasks.choose import GROUPED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,12 +239,11 @@ def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults]) -> tuple[Row, .
         return order
     keys = [row.method.key for row in order]
     scores = pool(columns, keys)
-    pairs = compare_all(scores, keys)
-    tier = tiers(keys, pairs)
-    behind = {pair.worse: pair for pair in pairs if pair.better == keys[0]}
+    p_values = corrected_p_values(scores)
+    behind = [compare(scores, keys, 0, n, float(p_values[0, n])) if n else None for n in range(len(keys))]
     return tuple(
-        replace(row, rank=rank, tier=tier[key], behind=behind.get(key))
-        for row, key, rank in zip(order, keys, rank_intervals(scores), strict=True)
+        replace(row, rank=rank, tier=tier, behind=pair)
+        for row, rank, tier, pair in zip(order, rank_intervals(scores), tiers(p_values), behind, strict=True)
     )
 
 
@@ -277,14 +277,11 @@ def hardest(column: TaskResults, keys: Sequence[str], count: int) -> list[tuple[
 
 
 def _once_each(records: Iterable[Record]) -> list[Record]:
-    """Records oldest first, one for each run of a task: one stored under two method names keeps the newer.
-
-    Tasks that differ only in their measures share run ids.
-    """
-    kept: dict[tuple[str, str], Record] = {}
+    """Records oldest first, one for each run: one stored under two method names keeps the newer."""
+    kept: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.status == "done", r.finished)):
-        kept[record.run.task.name, record.id] = record
-    return sorted(kept.values(), key=lambda record: (record.finished, record.id, record.run.task.name))
+        kept[record.id] = record
+    return sorted(kept.values(), key=lambda record: (record.finished, record.id))
 
 
 def _items(store: Store, record: Record) -> pd.DataFrame:
@@ -298,7 +295,7 @@ def _items(store: Store, record: Record) -> pd.DataFrame:
 
 def _groups(frame: pd.DataFrame, measure: str) -> Ints:
     """int32[n]: the group of each item when *measure* averages group means, else all 0."""
-    if measure != "MacroAcc":
+    if measure not in GROUPED:
         return np.zeros(len(frame), np.int32)
     numbers = {name: number for number, name in enumerate(sorted(set(frame["group"])))}
     return np.array([numbers[name] for name in frame["group"]], np.int32)

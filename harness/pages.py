@@ -97,8 +97,7 @@ class Site:
         """Where every page is."""
         names = {key: method.name for key, method in self.results.methods.items()}
         tasks = {name: name for name in self.results.tasks}
-        runs = {run_key(record): record.id for record in self.results.records}
-        return Links(file_names(tasks), file_names(names), file_names(runs))
+        return Links(file_names(tasks), file_names(names))
 
     @cached_property
     def env(self) -> jinja2.Environment:
@@ -251,11 +250,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Links:
-    """Paths of pages from the site's root. File names of tasks by name, methods by key, runs by run_key."""
+    """Paths of pages from the site's root. File names of tasks by name, methods by key, runs by id."""
 
     tasks: Mapping[str, str]
     methods: Mapping[str, str]
-    runs: Mapping[str, str]
 
     def suite(self, name: str) -> str:
         """The page of a suite."""
@@ -271,12 +269,7 @@ class Links:
 
     def run(self, record: Record) -> str:
         """The page of a run; its files are in the folder of the same name."""
-        return f"runs/{self.runs[run_key(record)]}.html"
-
-
-def run_key(record: Record) -> str:
-    """Tasks that differ only in their measures share run ids: the task's name tells them apart."""
-    return f"{record.id} {record.run.task.name}"
+        return f"runs/{slug(record.id)}.html"
 
 
 def file_names(names: Mapping[str, str]) -> dict[str, str]:

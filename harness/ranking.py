@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.answers import Ints
 from harness.scores import Summary, mean_of
-from harness.stats import bootstrap_interval, holm, paired_randomisation
+from harness.stats import bootstrap_interval, holm
 
 Doubles = npt.NDArray[np.float64]
 
@@ -81,38 +81,59 @@ def rank_intervals(scores: Pool, seed: int = 0) -> list[tuple[int, int]]:
     return list(zip(low.astype(int).tolist(), high.astype(int).tolist(), strict=True))
 
 
-def compare_all(scores: Pool, keys: Sequence[str]) -> list[Pair]:
-    """Every pair of *keys*, which come best first.
+def corrected_p_values(scores: Pool, seed: int = 0) -> Doubles:
+    """float64[m, m]: two-sided p-values of all pairs of methods, corrected by Holm; 1 on the diagonal.
 
-    The sign flips grow with the number of pairs, so that the smallest p-value stays below ALPHA after Holm.
+    The test is that of ``stats.paired_randomisation``, drawn for all pairs at once with the same sign flips.
+    Their number grows with that of pairs, so that the smallest p-value stays below ALPHA after Holm.
     """
-    weights = 1.0 / np.bincount(scores.strata)[scores.strata]
-    couples = [(a, b) for a in range(len(keys)) for b in range(a + 1, len(keys))]
-    flips = max(10_000, 40 * len(couples))
-    found, p_values = [], []
-    for a, b in couples:
-        left, right = scores.values[:, a], scores.values[:, b]
-        p_values.append(paired_randomisation(left * weights, right * weights, flips))
-        low, high = bootstrap_interval(left - right, groups=scores.strata)
-        wins, losses = int((left > right).sum()), int((left < right).sum())
-        difference = mean_of(left - right, scores.strata)
-        found.append((keys[a], keys[b], difference, low, high, wins, losses, len(left) - wins - losses))
-    corrected = holm(np.array(p_values)).tolist() if found else []
-    return [Pair(*pair[:5], p_value, *pair[5:]) for pair, p_value in zip(found, corrected, strict=True)]
+    n, m = scores.values.shape
+    first, second = np.triu_indices(m, 1)
+    found = np.ones((m, m))
+    if not len(first):
+        return found
+    weighted = scores.values / np.bincount(scores.strata)[scores.strata][:, None]
+    sums, sizes = weighted.sum(axis=0), np.abs(weighted).sum(axis=0)
+    reached = np.abs(sums[first] - sums[second]) - 1e-12 * (sizes[first] + sizes[second])
+    flips, rows = max(10_000, 40 * len(first)), max(1, BLOCK // max(n, len(first)))
+    generator, extreme = np.random.default_rng(seed), np.zeros(len(first))
+    for start in range(0, flips, rows):
+        signs = 1.0 - 2.0 * generator.integers(0, 2, (min(rows, flips - start), n), np.int8)
+        totals = signs @ weighted
+        extreme += (np.abs(totals[:, first] - totals[:, second]) >= reached).sum(axis=0)
+    found[first, second] = found[second, first] = holm((1 + extreme) / (1 + flips))
+    return found
 
 
-def tiers(keys: Sequence[str], pairs: Iterable[Pair]) -> dict[str, int]:
-    """The tier of each method of *keys* (best first).
+def compare(scores: Pool, keys: Sequence[str], better: int, worse: int, p_value: float) -> Pair:
+    """The pair of two columns of *scores*, whose methods are *keys*."""
+    left, right = scores.values[:, better], scores.values[:, worse]
+    low, high = bootstrap_interval(left - right, groups=scores.strata)
+    wins, losses = int((left > right).sum()), int((left < right).sum())
+    difference = mean_of(left - right, scores.strata)
+    ties = len(left) - wins - losses
+    return Pair(keys[better], keys[worse], difference, low, high, p_value, wins, losses, ties)
+
+
+def compare_all(scores: Pool, keys: Sequence[str]) -> list[Pair]:
+    """Every pair of *keys*, which come best first."""
+    p_values = corrected_p_values(scores)
+    couples = zip(*np.triu_indices(len(keys), 1), strict=True)
+    return [compare(scores, keys, int(a), int(b), float(p_values[a, b])) for a, b in couples]
+
+
+def tiers(p_values: Doubles) -> list[int]:
+    """The tier of each method, which come best first; p_values: float64[m, m], corrected.
 
     The best method leads tier 1. A method joins the first tier whose leader is not separated from it
-    (corrected p < ALPHA separates); without one it leads a tier of its own.
+    (p < ALPHA separates); without one it leads a tier of its own.
     """
-    separated = {(pair.better, pair.worse) for pair in pairs if pair.p_value < ALPHA}
-    leaders: list[str] = []
-    found = {}
-    for key in keys:
-        place = next((n for n, leader in enumerate(leaders) if (leader, key) not in separated), len(leaders))
+    leaders: list[int] = []
+    found = []
+    for method in range(len(p_values)):
+        joined = (n for n, leader in enumerate(leaders) if p_values[leader, method] >= ALPHA)
+        place = next(joined, len(leaders))
         if place == len(leaders):
-            leaders.append(key)
-        found[key] = place + 1
+            leaders.append(method)
+        found.append(place + 1)
     return found

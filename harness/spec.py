@@ -10,7 +10,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -21,6 +21,7 @@ class Kind(StrEnum):
 
     RANK = "rank"
     CHOOSE = "choose"
+    GENERATE = "generate"
 
 
 def canonical(value: Json) -> str:
@@ -110,12 +111,23 @@ class TaskSpec:
     @property
     def identity(self) -> dict[str, Json]:
         """What can change the answers; measures and titles cannot: rescoring is free."""
-        parts: dict[str, Json] = {"kind": self.kind.value, "dataset": self.dataset, "group": self.group}
+        parts: dict[str, Json] = {
+            "name": self.name,
+            "kind": self.kind.value,
+            "dataset": self.dataset,
+            "group": self.group,
+        }
         if self.kind is Kind.RANK:
             parts |= {"depth": self.depth, "candidates": self.candidates}
+        elif self.kind is Kind.GENERATE:
+            parts["depth"] = self.depth
         else:
             parts["shots"] = self.shots
         return parts
+
+    def as_ranking(self) -> TaskSpec:
+        """The retrieval that answering this task rests on: the same items, documents to be ranked."""
+        return replace(self, kind=Kind.RANK, measures=("KILT-Rprec", "KILT-R@5"), published=())
 
 
 @dataclass(frozen=True)

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.answers import Answers, Choices, Rankings
+from harness.answers import Answers, Choices, Rankings, Texts
 from harness.errors import TouchstoneError, unknown
 from harness.record import RECORD_FILE, Record, read_record, to_text
 from harness.scores import Scores
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
+from harness.tasks.generate import GenerateTask
 from harness.tasks.rank import RankTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_FILE, CHOICES_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
+RUN_FILE, ANSWERS_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
 
 
 def slug(name: str) -> str:
@@ -142,9 +143,12 @@ class Store:
             return rankings
         import pyarrow.parquet as pq
 
-        table = pq.read_table(folder / CHOICES_FILE)
+        table = pq.read_table(folder / ANSWERS_FILE)
         rows = {name: row for row, name in enumerate(task.item_ids)}
         items = np.array([rows[name] for name in table.column("item").to_pylist()], np.int32)
+        if isinstance(task, GenerateTask):
+            texts, pages = (table.column(name).to_pylist() for name in ("text", "pages"))
+            return Texts(items, tuple(texts), tuple(map(tuple, pages)))
         columns = [
             table.column(name).to_numpy() for name in table.column_names if name.startswith("logprob_")
         ]
@@ -227,13 +231,17 @@ def _write_answers(folder: Path, task: Task, answers: Answers, record: Record) -
         from harness.trec import write_run
 
         write_run(folder / RUN_FILE, task.query_ids, answers, task.corpus.ids, slug(record.run.method.name))
-    elif isinstance(answers, Choices):
+    elif isinstance(answers, Choices | Texts):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         columns: dict[str, object] = {"item": [task.item_ids[item] for item in answers.items]}
-        columns |= {f"logprob_{i}": answers.logprobs[:, i] for i in range(answers.logprobs.shape[1])}
-        pq.write_table(pa.table(columns), folder / CHOICES_FILE, compression="zstd")
+        if isinstance(answers, Texts):
+            columns |= {"text": pa.array(answers.texts, pa.string())}
+            columns |= {"pages": pa.array(answers.pages, pa.list_(pa.string()))}
+        else:
+            columns |= {f"logprob_{i}": answers.logprobs[:, i] for i in range(answers.logprobs.shape[1])}
+        pq.write_table(pa.table(columns), folder / ANSWERS_FILE, compression="zstd")
 
 
 def _sha256(path: Path) -> str:

@@ -102,6 +102,9 @@ def test_compare_pairs_items(results: Path) -> None:
     assert "B - A" in out and "p = " in out
     quiz = [str(path.parent.name) for path in sorted(results.glob("quiz/*/*/record.json"))][:2]
     assert "McNemar" in invoke("compare", *quiz, "--results", str(results))
+    quiz = [next(results.glob(f"quiz/{name}/*/record.json")).parent.name for name in ("majority", "oracle")]
+    macro = invoke("compare", *quiz, "--measure", "MacroAcc", "--results", str(results))
+    assert "A  majority      0.3250" in macro  # 2 of 5 and 1 of 4: the mean of subject means, not 3 of 9
 
 
 def test_compare_refuses_runs_of_different_tasks(results: Path) -> None:

@@ -215,12 +215,3 @@ def test_a_run_stored_under_two_names_is_shown_once(tmp_path: Path) -> None:
         store_record(store, replace(made, id="0123456789abcdef"), LOW)
     found = read_results(store, Catalog([]))
     assert [(one.run.method.name, one.finished) for one in found.records] == [("bm25(k1=1.2)", "2026-02-01")]
-
-
-def test_tasks_that_share_run_ids_keep_their_own_results(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for name in ("toy", "toy-ap"):
-        store_record(store, record("bm25", LOW, replace(TOY, name=name)), LOW)
-    found = read_results(store, Catalog([]))
-    assert len({one.id for one in found.records}) == 1
-    assert {name: len(one.current) for name, one in found.tasks.items()} == {"toy": 1, "toy-ap": 1}

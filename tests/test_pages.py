@@ -138,7 +138,8 @@ def test_limited_runs_are_shown_apart(site: Path, session: Session) -> None:
 def test_a_failed_run_shows_its_failure(site: Path, session: Session) -> None:
     failed = session.store.find("toy", "dense")[0]
     words = Page(site / "runs" / f"{failed.id}.html").words
-    assert "FAILED it fell over line 1" in words
+    assert f"FAILED it fell over The traceback is in the record: touchstone show {failed.id}" in words
+    assert "line 1" not in words  # it may hold paths of the machine
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:

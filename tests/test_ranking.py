@@ -7,16 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.ranking import ALPHA, Pair, Pool, compare_all, rank_intervals, tiers
+from harness.ranking import ALPHA, Pool, compare_all, corrected_p_values, rank_intervals, tiers
+from harness.stats import holm, paired_randomisation
 
 
 def pool_of(*columns: list[float] | np.ndarray, strata: list[int] | None = None) -> Pool:
     values = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
     return Pool(values, np.array(strata or [0] * len(values), np.int32))
-
-
-def pair(better: str, worse: str, p_value: float) -> Pair:
-    return Pair(better, worse, 0.1, 0.0, 0.2, p_value, 1, 0, 0)
 
 
 def test_a_score_is_the_mean_over_strata() -> None:
@@ -87,18 +84,44 @@ def test_one_method_has_no_pairs() -> None:
 @pytest.mark.parametrize(
     ("separated", "expected"),
     [
-        ([], {"a": 1, "b": 1, "c": 1, "d": 1}),
-        ([("a", "c"), ("a", "d")], {"a": 1, "b": 1, "c": 2, "d": 2}),
-        ([("a", "b"), ("a", "c"), ("a", "d"), ("b", "d")], {"a": 1, "b": 2, "c": 2, "d": 3}),
-        # c is noisy: it is not separated from the leader although the better b is.
-        ([("a", "b")], {"a": 1, "b": 2, "c": 1, "d": 1}),
+        ([], [1, 1, 1, 1]),
+        ([(0, 2), (0, 3)], [1, 1, 2, 2]),
+        ([(0, 1), (0, 2), (0, 3), (1, 3)], [1, 2, 2, 3]),
+        # The third is noisy: it is not separated from the leader although the better second is.
+        ([(0, 1)], [1, 2, 1, 1]),
     ],
 )
 def test_tiers_are_led_by_the_best_that_is_left(
-    separated: list[tuple[str, str]], expected: dict[str, int]
+    separated: list[tuple[int, int]], expected: list[int]
 ) -> None:
-    keys = "abcd"
-    pairs = [
-        pair(x, y, 0.01 if (x, y) in separated else 0.5) for i, x in enumerate(keys) for y in keys[i + 1 :]
-    ]
-    assert tiers(keys, pairs) == expected
+    p_values = np.full((4, 4), 0.5)
+    for better, worse in separated:
+        p_values[better, worse] = p_values[worse, better] = 0.01
+    assert tiers(p_values) == expected
+
+
+def test_p_values_drawn_at_once_are_those_of_the_pairwise_test() -> None:
+    generator = np.random.default_rng(6)
+    base = generator.random(80)
+    columns = [base + shift + 0.3 * generator.normal(size=80) for shift in (0.1, 0.05, 0.0)]
+    found = corrected_p_values(pool_of(*columns))
+    couples = [(0, 1), (0, 2), (1, 2)]
+    single = holm(np.array([paired_randomisation(columns[a], columns[b]) for a, b in couples]))
+    assert [found[couple] for couple in couples] == pytest.approx(single.tolist(), abs=0.02)
+    assert np.array_equal(found, found.T) and (np.diag(found) == 1.0).all()
+
+
+def test_p_values_weigh_strata_alike() -> None:
+    generator = np.random.default_rng(7)
+    values = generator.random((40, 2))
+    strata = [0] * 30 + [1] * 10
+    weights = np.array([1 / 30] * 30 + [1 / 10] * 10)
+    found = corrected_p_values(pool_of(*values.T, strata=strata))[0, 1]
+    assert found == pytest.approx(
+        paired_randomisation(values[:, 0] * weights, values[:, 1] * weights), abs=0.02
+    )
+
+
+def test_methods_with_equal_scores_are_not_separated() -> None:
+    values = np.random.default_rng(8).random(50)
+    assert (corrected_p_values(pool_of(values, values)) == 1.0).all()

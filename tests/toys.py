@@ -40,6 +40,13 @@ DEFINITIONS = {
   url: https://example.org/quiz
   sources: [{format: mmlu, path: quiz}]
   groups: {sums: numbers, words: letters}
+- name: quest
+  title: Quest
+  about: Questions over the six topics' pages, in KILT's form.
+  licence: none
+  url: https://example.org/quest
+  sources: [{format: kilt, path: quest/quest.jsonl, corpus: quest/pages.json}]
+  counts: {documents: 6, queries: 6}
 """,
     "tasks/toy.yaml": """\
 - name: toy
@@ -53,6 +60,16 @@ DEFINITIONS = {
   measures: [Acc, MacroAcc]
   shots: 2
   by_group: true
+- name: quest
+  kind: generate
+  dataset: quest
+  measures: [KILT-EM, EM, F1, ROUGE-L, KILT-Rprec]
+  depth: 5
+- name: quest-retrieval
+  kind: rank
+  dataset: quest
+  measures: [KILT-Rprec, KILT-R@5, R@5]
+  depth: 5
 """,
     "toys.yaml": """\
 name: toys
@@ -65,9 +82,10 @@ methods: [random, bm25, majority, oracle]
 
 
 def write_mirror(root: Path) -> None:
-    """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements) and an MMLU folder ``quiz`` (9
-    questions).
+    """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements), an MMLU folder ``quiz`` (9 questions)
+    and a KILT folder ``quest`` (6 questions, 6 pages).
     """
+    write_quest(root / "quest")
     folder = root / "toy"
     (folder / "qrels").mkdir(parents=True)
     with (folder / "corpus.jsonl").open("w") as corpus, (folder / "qrels" / "test.tsv").open("w") as qrels:
@@ -91,6 +109,31 @@ def write_mirror(root: Path) -> None:
                     for i in range(count)
                 ]
                 csv.writer(handle).writerows(rows[: count - (subject == "words" and split == "test")])
+
+
+def write_quest(folder: Path) -> None:
+    """A KILT task of 6 questions over a knowledge source of 6 pages; page i answers question i, and the last
+    question rests on two pages.
+    """
+    folder.mkdir(parents=True)
+    with (folder / "pages.json").open("w") as pages, (folder / "quest.jsonl").open("w") as items:
+        for topic, words in enumerate(TOPICS):
+            first = words.split()[0]
+            text = [
+                f"{words.title()}\n",
+                f"{words.capitalize()} is a topic. It is about {first}.\n",
+                "Section::::History.\n",
+                f"BULLET::::- {first.capitalize()} came first.\n",
+            ]
+            title = words.title()
+            pages.write(
+                json.dumps({"wikipedia_id": str(topic), "wikipedia_title": title, "text": text}) + "\n"
+            )
+            support = [{"wikipedia_id": str(topic), "title": title}]
+            support += [{"wikipedia_id": "4", "title": "Solar Panel Energy"}] if topic == 5 else []
+            output = [{"answer": first, "provenance": support}, {"answer": f"the {first}"}]
+            question = f"What is {words} about?"
+            items.write(json.dumps({"id": f"k{topic}", "input": question, "output": output}) + "\n")
 
 
 def write_definitions(root: Path) -> None:

@@ -36,7 +36,7 @@ class BeirReader:
 
     def documents(self) -> Iterator[Document]:
         """The documents of the corpus file, with the line each stands on."""
-        for entry, where in _json_lines(Path(self.source.corpus)):
+        for entry, where in json_lines(Path(self.source.corpus)):
             title = entry.get("title") or ""
             yield Document(_text(entry, "_id", where), str(title), _text(entry, "text", where), where)
 
@@ -44,7 +44,7 @@ class BeirReader:
         """Query texts by id, in file order; an empty or repeated one is an error."""
         return checked_queries(
             (_text(entry, "_id", where), _text(entry, "text", where), where)
-            for entry, where in _json_lines(Path(self.source.queries))
+            for entry, where in json_lines(Path(self.source.queries))
         )
 
     def judgements(self) -> QrelsFile:
@@ -87,7 +87,8 @@ def _text(entry: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """(object, ``file:line``) of every line that is not blank, .gz read too; a malformed one is an error."""
     number = 0
     try:
         with _open(path) as lines:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +20,8 @@ from harness.answers import Ints
 from harness.errors import TouchstoneError
 
 BATCH = 8192
+RELEASE = 1 << 28  # bytes of mapped pages read before they are given back to the system
+READ_AHEAD = 1 << 17  # bytes that the system maps around a single read
 SCHEMA = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
 
 
@@ -29,20 +34,40 @@ class Document(NamedTuple):
     where: str
 
 
+class MappedFile:
+    """A file in the address space: what was read of it counts as the process's memory until given back."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as handle:
+            self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        self._read = 0
+
+    def table(self) -> pa.Table:
+        """The Arrow file as a table over the mapped bytes."""
+        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))).read_all()
+
+    def read(self, size: int) -> None:
+        """Book *size* bytes as read; give the pages back once RELEASE are reached. They can be read again."""
+        self._read += size
+        if self._read >= RELEASE and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """n documents. digest covers ids, titles, texts and their order."""
 
     table: pa.Table
     digest: str
+    file: MappedFile | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     def ids(self, docs: Ints) -> list[str]:
         """The text ids of document numbers."""
-        found: list[str] = self.table.column("id").take(pa.array(docs)).to_pylist()
-        return found
+        return self._taken(docs, "id")["id"]
 
     def all_ids(self) -> Iterator[str]:
         """Every id, in order, batch by batch."""
@@ -51,11 +76,14 @@ class Corpus:
 
     def texts(self, start: int, stop: int) -> list[str]:
         """Title and text joined by a space, as BEIR joins them, of documents start..stop-1."""
-        return _joined(self.table.slice(start, stop - start))
+        part = self.table.slice(start, stop - start)
+        self._book(part.nbytes)
+        return _joined(part.column("title").to_pylist(), part.column("text").to_pylist())
 
     def texts_of(self, docs: Ints) -> list[str]:
         """Title and text joined, of the given document numbers."""
-        return _joined(self.table.take(pa.array(docs)))
+        taken = self._taken(docs, "title", "text")
+        return _joined(taken["title"], taken["text"])
 
     def find(self, ids: Sequence[str]) -> Ints:
         """Document numbers of text ids, -1 where there is none."""
@@ -69,10 +97,41 @@ class Corpus:
             start += len(chunk)
         return found
 
+    @cached_property
+    def _batches(self) -> list[pa.RecordBatch]:
+        batches: list[pa.RecordBatch] = self.table.to_batches()
+        return batches
 
-def _joined(table: pa.Table) -> list[str]:
-    pairs = zip(table.column("title").to_pylist(), table.column("text").to_pylist(), strict=True)
-    return [f"{title} {text}".strip() if title else text for title, text in pairs]
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.cumsum([0, *(batch.num_rows for batch in self._batches)])[:-1]
+
+    def _taken(self, docs: Ints, *names: str) -> dict[str, list[str]]:
+        """Columns of the given documents. Batch by batch: Arrow's own take joins all batches first, which
+        copies the whole column and fails beyond 2 GB of text.
+        """
+        order = np.argsort(docs, kind="stable")
+        ends = np.searchsorted(docs[order], np.append(self._starts[1:], np.iinfo(np.int32).max), side="left")
+        found: dict[str, list[str]] = {name: [""] * len(docs) for name in names}
+        begin = 0
+        for number in np.flatnonzero(np.diff(ends, prepend=0)).tolist():
+            places = order[begin : ends[number]]
+            begin = int(ends[number])
+            batch = self._batches[number]
+            part = batch.select(names).take(pa.array(docs[places] - self._starts[number]))
+            self._book(min(len(places) * READ_AHEAD, batch.nbytes))
+            for name in names:
+                for place, value in zip(places.tolist(), part.column(name).to_pylist(), strict=True):
+                    found[name][place] = value
+        return found
+
+    def _book(self, size: int) -> None:
+        if self.file is not None:
+            self.file.read(size)
+
+
+def _joined(titles: list[str], texts: list[str]) -> list[str]:
+    return [f"{title} {text}".strip() if title else text for title, text in zip(titles, texts, strict=True)]
 
 
 def write_corpus(documents: Iterable[Document], folder: Path) -> None:
@@ -120,8 +179,8 @@ def refuse_repeated(read: Callable[[], Iterable[Document]], folder: Path) -> Non
 def read_corpus(folder: Path) -> Corpus:
     """The corpus of an asset folder, memory-mapped."""
     meta = json.loads((folder / "corpus.json").read_text())
-    source = pa.memory_map(str(folder / "corpus.arrow"))
-    return Corpus(pa.ipc.open_file(source).read_all(), meta["digest"])
+    file = MappedFile(folder / "corpus.arrow")
+    return Corpus(file.table(), meta["digest"], file)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

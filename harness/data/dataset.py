@@ -17,8 +17,9 @@ class Source:
 
     beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
     mmlu: path is the folder with dev/ and test/. pydoc: the running Python's library, no path.
-    hub: repo at revision on the Hugging Face hub. ir_datasets: id in that catalogue. kilt: path is a task's jsonl,
-    corpus the knowledge source. sha256: digests of files, by the name they are given here.
+    hub: repo at revision on the Hugging Face hub. ir_datasets: id in its catalogue. kilt: path is a task's
+    jsonl, corpus the knowledge source, cut into passages of about passage_words words (0: whole pages).
+    sha256: digests of files, by the name they are given here.
     """
 
     format: Format
@@ -31,14 +32,17 @@ class Source:
     repo: str = ""
     revision: str = ""
     id: str = ""
+    passage_words: int = 0
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset. counts are the published ones, checked after loading. groups: its
-    parts with the category of each (MMLU's subjects). exclude_self: a document named as its query is not ranked. unknown_documents: what to do with a
-    judgement of a document that the corpus lacks: an error, or (for pools) counted as never retrieved.
+    """A dataset. counts are the published ones, checked after loading.
+
+    groups: its parts with the category of each (MMLU's subjects). exclude_self: a document named as its
+    query is not ranked. unknown_documents: what to do with a judgement of a document that the corpus lacks:
+    an error, or (for pools) counted as never retrieved.
     """
 
     name: str

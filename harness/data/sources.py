@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.data.beir import BeirReader
 from harness.data.dataset import DatasetSpec, Source, mirror, missing_file, placed
+from harness.data.kilt import KiltReader
 from harness.data.mmlu import MmluReader
 from harness.data.pydoc import PydocReader
 from harness.data.reader import QuestionReader, RankReader
@@ -15,6 +16,7 @@ from harness.errors import TouchstoneError
 Reader = RankReader | QuestionReader
 LOCAL: dict[str, Callable[[Source], Reader]] = {
     "beir": BeirReader,
+    "kilt": KiltReader,
     "mmlu": lambda source: MmluReader(Path(source.path)),
 }
 

@@ -17,6 +17,7 @@ from harness.spec import TaskSpec
 
 LETTERS = "ABCDEFGHIJ"
 MEASURES = ("Acc", "MacroAcc")
+GROUPED = frozenset({"MacroAcc"})  # averaged over the means of groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class ChooseTask:
         groups = np.array([names[self.questions[item].group] for item in self.items], np.int32)
         values = np.repeat(right[self.items][:, None], len(self.spec.measures), axis=1)
         counts = {"missing": int(len(self.items) - np.isin(self.items, choices.items).sum())}
-        return Scores(self.items, self.spec.measures, values, groups, frozenset({"MacroAcc"}), counts)
+        return Scores(self.items, self.spec.measures, values, groups, GROUPED, counts)
 
 
 def _asked(question: Question) -> str:

@@ -12,6 +12,7 @@ from harness.answers import Ints
 from harness.assets import Assets
 from harness.data.corpus import Corpus, read_corpus, refuse_repeated, write_corpus
 from harness.data.dataset import DatasetSpec, mirror
+from harness.data.kilt import KiltReader
 from harness.data.reader import QuestionReader, RankReader
 from harness.data.sources import open_dataset
 from harness.errors import TouchstoneError, unknown
@@ -19,6 +20,7 @@ from harness.qrels import Qrels
 from harness.spec import Json, Kind, TaskSpec, digest
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
+from harness.tasks.generate import GenerateTask
 from harness.tasks.rank import RankTask
 from harness.trec import QrelsFile, read_run
 
@@ -29,6 +31,8 @@ def load_task(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> Task:
     """The whole task, its published counts checked."""
     if spec.kind is Kind.CHOOSE:
         return _choose(spec, dataset)
+    if spec.kind is Kind.GENERATE:
+        return _generate(spec, dataset, assets)
     return _rank(spec, dataset, assets)
 
 
@@ -67,6 +71,8 @@ def _rank(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> RankTask:
     }
     identity |= {"hidden": _listed(hidden)} if hidden else {}
     identity |= {"candidates": _listed(candidates)} if spec.candidates else {}
+    evidence = tuple(item.evidence for item in reader.items) if isinstance(reader, KiltReader) else None
+    identity |= {"evidence": _evidence(reader)} if isinstance(reader, KiltReader) else {}
     return RankTask(
         spec,
         corpus,
@@ -77,6 +83,7 @@ def _rank(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> RankTask:
         np.arange(len(ids), dtype=np.int32),
         _pairs(hidden, ids, corpus) if hidden else None,
         _pairs(candidates, ids, corpus) if spec.candidates else None,
+        evidence,
     )
 
 
@@ -165,6 +172,32 @@ def _choose(spec: TaskSpec, dataset: DatasetSpec) -> ChooseTask:
     rows: list[Json] = [[q.text, list(q.choices), q.answer, q.group] for q in questions + examples]
     data = digest({"questions": rows}, 32)
     return ChooseTask(spec, tuple(questions), shown, data, np.arange(len(questions), dtype=np.int32))
+
+
+def _generate(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> GenerateTask:
+    reader = open_dataset(dataset)
+    if not isinstance(reader, KiltReader):
+        raise TouchstoneError(f"'{dataset.name}' has no written answers", fix="name a KILT task")
+    entries, queries = reader.items, reader.queries()
+    unanswered = [entry for entry in entries if not entry.answers]
+    if unanswered:
+        raise TouchstoneError(f"item '{unanswered[0].id}' has no gold answer", where=unanswered[0].where)
+    corpus = _corpus(reader, assets) if reader.has_corpus() else None
+    here = {"queries": len(entries), "judgements": len(reader.judgements().qrels.docs)}
+    documents = len(corpus) if corpus is not None else dataset.counts.get("documents", 0)
+    _check_counts(dataset, {**here, "documents": documents})
+    identity: dict[str, Json] = {
+        "corpus": corpus.digest if corpus is not None else "",
+        "queries": [[name, text] for name, text in queries.items()],
+        "answers": [[*entry.answers] for entry in entries],
+        "evidence": _evidence(reader),
+    }
+    items = np.arange(len(entries), dtype=np.int32)
+    return GenerateTask(spec, entries, corpus, digest(identity, 32), items)
+
+
+def _evidence(reader: KiltReader) -> list[Json]:
+    return [[[*pages] for pages in item.evidence] for item in reader.items]
 
 
 def _check_counts(dataset: DatasetSpec, found: dict[str, int]) -> None:

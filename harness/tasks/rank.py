@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from harness.answers import PAD, Answers, Ints, Rankings
 from harness.data.corpus import Corpus
+from harness.data.kilt import pages_of
 from harness.errors import TouchstoneError
+from harness.kilt_scores import Evidence, page_measure
 from harness.measures import Qrels, parse_measure, score_rankings
 from harness.scores import Scores
 from harness.spec import TaskSpec
@@ -21,6 +23,7 @@ class RankTask:
     """query_ids and query_texts hold the judged queries of the whole task; qrels one row for each of them.
 
     hidden: (query, document) pairs that must not be ranked. candidates: pairs that alone may be ranked.
+    evidence: sets of pages by query, for KILT's page measures, None where there are none.
     """
 
     spec: TaskSpec
@@ -32,6 +35,7 @@ class RankTask:
     items: Ints
     hidden: Qrels | None = None
     candidates: Qrels | None = None
+    evidence: tuple[Evidence, ...] | None = None
 
     @property
     def search_depth(self) -> int:
@@ -81,15 +85,34 @@ class RankTask:
     def score(self, answers: Answers) -> Scores:
         """Every measure of the spec for this view's items; a missing answer counts 0 and is counted."""
         rankings = self.check(answers)
-        wanted = tuple(parse_measure(name) for name in self.spec.measures)
-        values = score_rankings(wanted, self.qrels, rankings)[self.items]
+        values = np.zeros((len(self.qrels), len(self.spec.measures)))
+        plain = [i for i, name in enumerate(self.spec.measures) if page_measure(name) is None]
+        wanted = [parse_measure(self.spec.measures[column]) for column in plain]
+        values[:, plain] = score_rankings(wanted, self.qrels, rankings)
+        if len(wanted) < len(self.spec.measures):
+            self._score_pages(rankings, values)
         counts = {
             "missing": int(len(self.items) - np.isin(self.items, rankings.items).sum()),
             "tie_dependent": rankings.tied_items(),
         }
         if self.hidden is not None:
             counts["excluded_pairs"] = len(self.hidden.docs)
-        return Scores(self.items, tuple(self.spec.measures), values, counts=counts)
+        return Scores(self.items, tuple(self.spec.measures), values[self.items], counts=counts)
+
+    def _score_pages(self, rankings: Rankings, values: npt.NDArray[np.float64]) -> None:
+        """Fill the columns of the measures that ask for pages and evidence sets."""
+        measures = {
+            column: measure
+            for column, name in enumerate(self.spec.measures)
+            if (measure := page_measure(name)) is not None
+        }
+        if self.evidence is None:
+            name = self.spec.measures[min(measures)]
+            raise TouchstoneError(f"'{name}' asks for evidence sets", where=self.spec.name, why="it has none")
+        for item, docs in zip(rankings.items.tolist(), rankings.docs, strict=True):
+            pages = pages_of(self.corpus.ids(docs[docs != PAD]))
+            for column, measure in measures.items():
+                values[item, column] = measure.of(pages, self.evidence[item])
 
 
 def _listed(pairs: Qrels, rankings: Rankings) -> npt.NDArray[np.bool_]:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from harness.adapter import Adapter, code_digest, settings_doc
-from harness.answers import Rankings
+from harness.answers import Choices, Rankings, Texts
 from harness.execute import Session, read_answers
 from harness.registry import find_adapters, parse_method
 from harness.spec import Kind, RunSpec, canonical, digest
 from tests.needs import needs
 from tests.test_execute import quiet
 
-TASKS = {Kind.RANK: "toy", Kind.CHOOSE: "quiz"}
+TASKS = {Kind.RANK: "toy", Kind.CHOOSE: "quiz", Kind.GENERATE: "quest"}
 NEEDS = {"neural": "minilm", "lucene": "java"}
 ADAPTERS = find_adapters().adapters
 
@@ -78,7 +78,11 @@ def test_answers_are_whole_repeatable_and_can_be_cut(
             same = whole.select(answers.items).resized(answers.depth)
             assert np.array_equal(same.docs, answers.docs)
             np.testing.assert_allclose(same.scores, answers.scores, rtol=1e-4, atol=1e-5)
-        elif not isinstance(answers, Rankings) and not isinstance(whole, Rankings):
+        elif isinstance(answers, Texts) and isinstance(whole, Texts):
+            rows = np.searchsorted(whole.items, answers.items).tolist()
+            assert [whole.texts[row] for row in rows] == list(answers.texts)
+            assert [whole.pages[row] for row in rows] == list(answers.pages)
+        elif isinstance(answers, Choices) and isinstance(whole, Choices):
             np.testing.assert_allclose(whole.logprobs[answers.items], answers.logprobs, rtol=1e-4, atol=1e-4)
 
 

@@ -1,0 +1,1 @@
+"""Written answers: what is retrieved is read by a language model."""
