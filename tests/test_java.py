@@ -166,7 +166,8 @@ def test_a_launcher_that_cannot_start(tmp_path: Path) -> None:
 def test_an_interrupted_run_kills_its_child(tmp_path: Path) -> None:
     fake(tmp_path, f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 300")
     code = (
-        "from pathlib import Path; from harness.java import *;"
+        "import signal; from pathlib import Path; from harness.java import *;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a background shell hands down 'ignore'
         f"folder = Path('{tmp_path}');"
         "run_java(Java(folder / 'fake/bin/java', 25, 'test'), Program(folder, 'Main', (), folder))"
     )
