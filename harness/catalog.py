@@ -48,7 +48,10 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class SuiteEntry:
-    """A suite as written. A method is an expression such as ``bm25(k1=0.9)``, or an entry with a name."""
+    """A suite as written. A method is an expression such as ``bm25(k1=0.9)``, or an entry with a name.
+
+    combined: tasks that count together as one in the mean, by the name of the whole (BEIR's CQADupStack).
+    """
 
     name: str
     title: str
@@ -56,6 +59,7 @@ class SuiteEntry:
     tasks: tuple[str, ...]
     methods: tuple[str | MethodEntry, ...]
     aggregate: Literal["mean", "none"] = "mean"
+    combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Suite:
     tasks: tuple[TaskSpec, ...]
     methods: tuple[MethodSpec, ...]
     aggregate: Literal["mean", "none"]
+    combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def shipped(folder: str) -> Path:
@@ -136,7 +141,12 @@ class Catalog:
             if names.count(label) > 1:
                 raise TouchstoneError(f"two methods are named '{label}'", where=str(path))
         tasks = tuple(self.task(task) for task in entry.tasks)
-        return Suite(entry.name, entry.title, entry.about, tasks, methods, entry.aggregate)
+        for name in (name for names in entry.combined.values() for name in names):
+            if name not in entry.tasks:
+                raise unknown("task to combine", name, entry.tasks, str(path))
+        return Suite(
+            entry.name, entry.title, entry.about, tasks, methods, entry.aggregate, dict(entry.combined)
+        )
 
     def _files(self, pattern: str) -> list[Path]:
         return [path for folder in self.folders for path in sorted(folder.glob(pattern))]

@@ -186,13 +186,17 @@ def task_results(records: Sequence[Record], spec: TaskSpec | None, store: Store)
     return TaskResults(task, current, failed, tuple(first["item"]), values, _groups(first, task.main_measure))
 
 
-def pool(columns: Sequence[TaskResults], keys: Sequence[str]) -> Pool:
-    """The scores of the methods *keys* on all of *columns*; each must be current there."""
+def pool(columns: Sequence[TaskResults], keys: Sequence[str], weights: Sequence[float] | None = None) -> Pool:
+    """The scores of the methods *keys* on all of *columns*; each must be current there.
+
+    weights: how much each column counts, together 1; all alike by default.
+    """
+    weights = weights or [1 / len(columns)] * len(columns)
     sizes = [int(column.groups.max()) + 1 for column in columns]
     parts, strata = [], []
     for number, column in enumerate(columns):
         order = {key: place for place, key in enumerate(column.current)}
-        share = sum(sizes) / (len(columns) * sizes[number])
+        share = sum(sizes) * weights[number] / sizes[number]
         parts.append(column.values[:, [order[key] for key in keys]] * share)
         strata.append(column.groups + sum(sizes[:number]))
     return Pool(np.concatenate(parts), np.concatenate(strata))
@@ -213,10 +217,10 @@ def board(suite: Suite, tasks: Mapping[str, TaskResults], methods: Mapping[str, 
     rows = [Row(methods[key], tuple(_cell(column, key) for column in columns)) for key in keys]
     complete = [row for row in rows if row.complete]
     if complete and (suite.aggregate == "mean" or len(held) == 1):
-        complete = _scored(complete, held)
+        complete = _scored(complete, held, _weights(suite, held))
     bounds = [row for row in complete if row.method.bound]
     bounds += [row for row in rows if row.method.bound and not row.complete]
-    ranked = _ranked([row for row in complete if not row.method.bound], held)
+    ranked = _ranked([row for row in complete if not row.method.bound], held, _weights(suite, held))
     holes = [row for row in rows if not row.method.bound and not row.complete]
     seen = set(keys)
     not_run = tuple(method.name for method in suite.methods if digest(method.identity) not in seen)
@@ -227,18 +231,25 @@ def _cell(column: TaskResults | None, key: str) -> Record | None:
     return (column.current.get(key) or column.failed.get(key)) if column else None
 
 
-def _scored(rows: Sequence[Row], columns: Sequence[TaskResults]) -> list[Row]:
-    scores = pool(columns, [row.method.key for row in rows])
+def _weights(suite: Suite, columns: Sequence[TaskResults]) -> list[float]:
+    """How much each column counts: tasks that the suite combines count together as one."""
+    sizes = {name: len(names) for names in suite.combined.values() for name in names}
+    shares = [1 / sizes.get(column.task.name, 1) for column in columns]
+    return [share / sum(shares) for share in shares]
+
+
+def _scored(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequence[float]) -> list[Row]:
+    scores = pool(columns, [row.method.key for row in rows], weights)
     return [replace(row, score=scores.score(n), cost=_total(row)) for n, row in enumerate(rows)]
 
 
-def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults]) -> tuple[Row, ...]:
+def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequence[float]) -> tuple[Row, ...]:
     """Rows best first with rank, tier and distance to the leader; without scores, by name."""
     order = _sorted(rows)
     if not order or order[0].score is None:
         return order
     keys = [row.method.key for row in order]
-    scores = pool(columns, keys)
+    scores = pool(columns, keys, weights)
     p_values = corrected_p_values(scores)
     behind = [compare(scores, keys, 0, n, float(p_values[0, n])) if n else None for n in range(len(keys))]
     return tuple(

@@ -126,8 +126,12 @@ class TaskSpec:
         return parts
 
     def as_ranking(self) -> TaskSpec:
-        """The retrieval that answering this task rests on: the same items, documents to be ranked."""
-        return replace(self, kind=Kind.RANK, measures=("KILT-Rprec", "KILT-R@5"), published=())
+        """The retrieval that answering this task rests on: the same items, documents to be ranked.
+
+        Its runs are those of the task ``<name>-retrieval`` where that is defined with the same depth.
+        """
+        name, measures = f"{self.name}-retrieval", ("KILT-Rprec", "KILT-R@5")
+        return replace(self, name=name, kind=Kind.RANK, measures=measures, published=())
 
 
 @dataclass(frozen=True)

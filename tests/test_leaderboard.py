@@ -215,3 +215,17 @@ def test_a_run_stored_under_two_names_is_shown_once(tmp_path: Path) -> None:
         store_record(store, replace(made, id="0123456789abcdef"), LOW)
     found = read_results(store, Catalog([]))
     assert [(one.run.method.name, one.finished) for one in found.records] == [("bm25(k1=1.2)", "2026-02-01")]
+
+
+def test_combined_tasks_count_as_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    specs = [replace(TOY, name=name) for name in ("alone", "part-a", "part-b")]
+    for spec, value in zip(specs, (0.9, 0.3, 0.1), strict=True):
+        store_record(store, record("bm25", np.full(30, value), spec), np.full(30, value))
+    found = read_results(store, Catalog([]))
+    plain = Suite("s", "S", "", tuple(specs), (), "mean")
+    both = replace(plain, combined={"parts": ("part-a", "part-b")})
+    scores = [board(one, found.tasks, found.methods).ranked[0].score for one in (plain, both)]
+    assert [score.value for score in scores if score] == pytest.approx(
+        [(0.9 + 0.3 + 0.1) / 3, (0.9 + 0.2) / 2]
+    )

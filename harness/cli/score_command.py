@@ -1,7 +1,8 @@
-"""``touchstone score``: a stored run again, or a TREC run file made elsewhere."""
+"""``touchstone score``: a stored run again, or a TREC run file or KILT answers made elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from harness.errors import TouchstoneError
 
 if TYPE_CHECKING:
     from harness.scores import Scores
+    from harness.trec import Joined, RunFile
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "R@1000")
 
@@ -37,11 +39,14 @@ def command(
 ) -> None:
     """Score WHAT: a TREC run file made elsewhere (with --task or --qrels), or a stored run by its id.
 
-    The mean is over all judged queries; a query that the run misses counts 0 and is counted.
+    For a task that asks for written answers, WHAT is a file in KILT's form: a JSON object a line, with id and
+    output. The mean is over all judged queries; a query that the run misses counts 0 and is counted.
     """
     if task and qrels:
         raise TouchstoneError("--task and --qrels are both given", fix="give one of them")
-    if task or qrels:
+    if task and _is_written(task):
+        names, scores, published = _score_texts(Path(what), task, measures)
+    elif task or qrels:
         names, scores, published = _score_file(Path(what), task, qrels, measures)
     else:
         names, scores, published = _rescore(what, results)
@@ -50,34 +55,74 @@ def command(
         _write(per_item, names, scores)
 
 
+def _is_written(task: str) -> bool:
+    from harness.catalog import Catalog
+    from harness.spec import Kind
+
+    return Catalog().task(task).kind is Kind.GENERATE
+
+
+def _score_texts(
+    path: Path, name: str, measures: tuple[str, ...]
+) -> tuple[list[str], Scores, dict[str, str]]:
+    from dataclasses import replace
+
+    from harness.catalog import Catalog
+    from harness.data.kilt import read_answers_file
+    from harness.tasks.load import load_written
+
+    catalog = Catalog()
+    spec = catalog.task(name)
+    task = load_written(replace(spec, measures=measures or spec.measures), catalog.dataset(spec.dataset))
+    published = {number.measure: f"{number.value:.4f} {number.method}" for number in spec.published}
+    scores = task.score(read_answers_file(path, task.item_ids))
+    return list(task.item_ids), scores, published
+
+
 def _score_file(
     path: Path, task_name: str | None, qrels: Path | None, measures: tuple[str, ...]
 ) -> tuple[list[str], Scores, dict[str, str]]:
     import numpy as np
 
     from harness.catalog import Catalog
-    from harness.measures import parse_measure, score_rankings
+    from harness.kilt_scores import Evidence
     from harness.scores import Scores
-    from harness.tasks.load import load_judgements
+    from harness.tasks.load import load_evidence, load_judgements
+    from harness.tasks.rank import score_with_pages
     from harness.trec import join, read_qrels, read_run
 
     published: dict[str, str] = {}
+    evidence: tuple[Evidence, ...] | None = None
     if task_name:
         catalog = Catalog()
         task = catalog.task(task_name)
         judged = load_judgements(catalog.dataset(task.dataset))
-        wanted = measures or task.measures
+        evidence, wanted = load_evidence(catalog.dataset(task.dataset)), measures or task.measures
         for number in task.published:
             published[number.measure] = f"{number.value:.4f} {number.method}"
     else:
         assert qrels is not None
         judged, wanted = read_qrels(qrels), measures or DEFAULT_MEASURES
-    joined = join(read_run(path), judged)
-    values = score_rankings([parse_measure(name) for name in wanted], joined.qrels, joined.rankings)
+    run = read_run(path)
+    joined = join(run, judged)
+    values = score_with_pages(wanted, joined.qrels, joined.rankings, _pages(run, joined), evidence)
     missing = len(joined.query_ids) - len(np.unique(joined.rankings.items))
     counts = {"missing": missing, "tie_dependent": joined.rankings.tied_items()}
     items = np.arange(len(joined.query_ids), dtype=np.int32)
     return list(joined.query_ids), Scores(items, tuple(wanted), values, counts=counts), published
+
+
+def _pages(run: RunFile, joined: Joined) -> Callable[[int], tuple[str, ...]]:
+    """The pages that the run ranks for a query number of *joined*."""
+    from harness.data.kilt import pages_of
+
+    rows = {name: row for row, name in enumerate(run.query_ids)}
+
+    def of(query: int) -> tuple[str, ...]:
+        row = rows[joined.query_ids[query]]
+        return pages_of(run.docs[run.starts[row] : run.starts[row + 1]].to_pylist())
+
+    return of
 
 
 def _rescore(run: str, results: Path) -> tuple[list[str], Scores, dict[str, str]]:

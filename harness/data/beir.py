@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,13 +39,21 @@ class BeirReader:
         """The documents of the corpus file, with the line each stands on."""
         for entry, where in json_lines(Path(self.source.corpus)):
             title = entry.get("title") or ""
-            yield Document(_text(entry, "_id", where), str(title), _text(entry, "text", where), where)
+            yield Document(
+                _text(entry, ("_id", "id"), where),
+                str(title),
+                _text(entry, ("text", "content"), where),
+                where,
+            )
 
     def queries(self) -> dict[str, str]:
-        """Query texts by id, in file order; an empty or repeated one is an error."""
+        """Query texts by id, in file order, from JSON lines or a TSV; empty and repeated ones are errors."""
+        path = Path(self.source.queries)
+        if ".tsv" in path.suffixes:
+            return checked_queries(_tsv_queries(path))
         return checked_queries(
-            (_text(entry, "_id", where), _text(entry, "text", where), where)
-            for entry, where in json_lines(Path(self.source.queries))
+            (_text(entry, ("_id", "id"), where), _text(entry, ("text", "query"), where), where)
+            for entry, where in json_lines(path)
         )
 
     def judgements(self) -> QrelsFile:
@@ -52,11 +61,13 @@ class BeirReader:
         return read_qrels(Path(self.source.qrels))
 
     def excluded(self) -> Mapping[str, tuple[str, ...]]:
-        """The source's file of excluded pairs (``query document`` a line), if it names one."""
+        """The excluded pairs: ``query document`` a line, or JSON lines with ``excluded_ids`` (BRIGHT)."""
+        path = Path(self.source.excluded)
         if not self.source.excluded:
             return {}
+        if ".jsonl" in path.suffixes:
+            return dict(_listed_exclusions(path))
         found: dict[str, list[str]] = {}
-        path = Path(self.source.excluded)
         with _open(path) as lines:
             for number, line in enumerate(lines, start=1):
                 parts = line.split()
@@ -64,6 +75,27 @@ class BeirReader:
                     raise TouchstoneError("expected a query id and a document id", where=f"{path}:{number}")
                 found.setdefault(parts[0], []).append(parts[1])
         return {query: tuple(documents) for query, documents in found.items()}
+
+
+def _listed_exclusions(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Excluded documents by query; BRIGHT writes the list as text, and ``N/A`` for none."""
+    for entry, where in json_lines(path):
+        value = entry.get("excluded_ids", [])
+        try:
+            listed = ast.literal_eval(value) if isinstance(value, str) else value
+            names = tuple(str(name) for name in listed if name != "N/A")
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise TouchstoneError("'excluded_ids' is not a list", where=where) from error
+        yield _text(entry, ("_id", "id"), where), names
+
+
+def _tsv_queries(path: Path) -> Iterator[tuple[str, str, str]]:
+    with _open(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            name, tab, text = line.rstrip("\n").partition("\t")
+            if not tab:
+                raise TouchstoneError("expected an id, a tab and a text", where=f"{path}:{number}")
+            yield name, text, f"{path}:{number}"
 
 
 def checked_queries(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
@@ -78,12 +110,13 @@ def checked_queries(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     return found
 
 
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
+def _text(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
+    """The text under the first of *keys* that is there; a whole number is read as text."""
+    value = next((entry[key] for key in keys if key in entry), None)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise TouchstoneError(f"'{key}' is missing or not text", where=where)
+        raise TouchstoneError(f"'{keys[0]}' is missing or not text", where=where)
     return value
 
 

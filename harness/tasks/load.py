@@ -16,6 +16,7 @@ from harness.data.kilt import KiltReader
 from harness.data.reader import QuestionReader, RankReader
 from harness.data.sources import open_dataset
 from harness.errors import TouchstoneError, unknown
+from harness.kilt_scores import Evidence
 from harness.qrels import Qrels
 from harness.spec import Json, Kind, TaskSpec, digest
 from harness.tasks.base import Task
@@ -39,6 +40,25 @@ def load_task(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> Task:
 def load_judgements(dataset: DatasetSpec) -> QrelsFile:
     """Graded judgements by text ids, without the corpus: all that scoring a run made elsewhere needs."""
     return _rank_reader(dataset).judgements()
+
+
+def load_evidence(dataset: DatasetSpec) -> tuple[Evidence, ...] | None:
+    """Evidence sets of pages in the order of ``load_judgements``, None for data without them."""
+    reader = _rank_reader(dataset)
+    return tuple(item.evidence for item in reader.items) if isinstance(reader, KiltReader) else None
+
+
+def load_written(spec: TaskSpec, dataset: DatasetSpec) -> GenerateTask:
+    """A task of written answers without its corpus: all that scoring answers made elsewhere needs."""
+    reader = _kilt_reader(dataset)
+    return _written(spec, dataset, reader, None)
+
+
+def _kilt_reader(dataset: DatasetSpec) -> KiltReader:
+    reader = open_dataset(dataset)
+    if not isinstance(reader, KiltReader):
+        raise TouchstoneError(f"'{dataset.name}' has no written answers", fix="name a KILT task")
+    return reader
 
 
 def _rank_reader(dataset: DatasetSpec) -> RankReader:
@@ -175,14 +195,15 @@ def _choose(spec: TaskSpec, dataset: DatasetSpec) -> ChooseTask:
 
 
 def _generate(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> GenerateTask:
-    reader = open_dataset(dataset)
-    if not isinstance(reader, KiltReader):
-        raise TouchstoneError(f"'{dataset.name}' has no written answers", fix="name a KILT task")
+    reader = _kilt_reader(dataset)
+    return _written(spec, dataset, reader, _corpus(reader, assets) if reader.has_corpus() else None)
+
+
+def _written(spec: TaskSpec, dataset: DatasetSpec, reader: KiltReader, corpus: Corpus | None) -> GenerateTask:
     entries, queries = reader.items, reader.queries()
     unanswered = [entry for entry in entries if not entry.answers]
     if unanswered:
         raise TouchstoneError(f"item '{unanswered[0].id}' has no gold answer", where=unanswered[0].where)
-    corpus = _corpus(reader, assets) if reader.has_corpus() else None
     here = {"queries": len(entries), "judgements": len(reader.judgements().qrels.docs)}
     documents = len(corpus) if corpus is not None else dataset.counts.get("documents", 0)
     _check_counts(dataset, {**here, "documents": documents})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -85,12 +86,13 @@ class RankTask:
     def score(self, answers: Answers) -> Scores:
         """Every measure of the spec for this view's items; a missing answer counts 0 and is counted."""
         rankings = self.check(answers)
-        values = np.zeros((len(self.qrels), len(self.spec.measures)))
-        plain = [i for i, name in enumerate(self.spec.measures) if page_measure(name) is None]
-        wanted = [parse_measure(self.spec.measures[column]) for column in plain]
-        values[:, plain] = score_rankings(wanted, self.qrels, rankings)
-        if len(wanted) < len(self.spec.measures):
-            self._score_pages(rankings, values)
+        rows = {item: row for row, item in enumerate(rankings.items.tolist())}
+
+        def pages(item: int) -> tuple[str, ...]:
+            docs = rankings.docs[rows[item]]
+            return pages_of(self.corpus.ids(docs[docs != PAD]))
+
+        values = score_with_pages(self.spec.measures, self.qrels, rankings, pages, self.evidence)
         counts = {
             "missing": int(len(self.items) - np.isin(self.items, rankings.items).sum()),
             "tie_dependent": rankings.tied_items(),
@@ -99,20 +101,28 @@ class RankTask:
             counts["excluded_pairs"] = len(self.hidden.docs)
         return Scores(self.items, tuple(self.spec.measures), values[self.items], counts=counts)
 
-    def _score_pages(self, rankings: Rankings, values: npt.NDArray[np.float64]) -> None:
-        """Fill the columns of the measures that ask for pages and evidence sets."""
-        measures = {
-            column: measure
-            for column, name in enumerate(self.spec.measures)
-            if (measure := page_measure(name)) is not None
-        }
-        if self.evidence is None:
-            name = self.spec.measures[min(measures)]
-            raise TouchstoneError(f"'{name}' asks for evidence sets", where=self.spec.name, why="it has none")
-        for item, docs in zip(rankings.items.tolist(), rankings.docs, strict=True):
-            pages = pages_of(self.corpus.ids(docs[docs != PAD]))
-            for column, measure in measures.items():
-                values[item, column] = measure.of(pages, self.evidence[item])
+
+def score_with_pages(
+    measures: Sequence[str],
+    qrels: Qrels,
+    rankings: Rankings,
+    pages: Callable[[int], tuple[str, ...]],
+    evidence: Sequence[Evidence] | None,
+) -> npt.NDArray[np.float64]:
+    """float64[q, m]: ir_measures' names by judgements, KILT's by *pages* (of a query) and *evidence*."""
+    values = np.zeros((len(qrels), len(measures)))
+    by_page = {column: found for column, name in enumerate(measures) if (found := page_measure(name))}
+    plain = [column for column in range(len(measures)) if column not in by_page]
+    values[:, plain] = score_rankings([parse_measure(measures[column]) for column in plain], qrels, rankings)
+    if not by_page:
+        return values
+    if evidence is None:
+        raise TouchstoneError(f"'{measures[min(by_page)]}' asks for evidence sets", why="the data has none")
+    for query in rankings.items.tolist():
+        ranked = pages(query)
+        for column, measure in by_page.items():
+            values[query, column] = measure.of(ranked, evidence[query])
+    return values
 
 
 def _listed(pairs: Qrels, rankings: Rankings) -> npt.NDArray[np.bool_]:
