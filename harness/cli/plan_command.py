@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from harness.cli.options import request_from, request_options, results_option, session_for
 from harness.plan import Cell, cells
+from harness.record import Cost
 
 
 @click.command("plan")
@@ -22,23 +24,25 @@ def command(results: Path, **options: Any) -> None:
     found = cells(request_from(options, session), session)
     screen = console()
     columns = ["task", "method", "state", ">memory", ">last time", "run / reason"]
-    screen.print(table("Plan", columns, (_row(cell, session) for cell in found)))
+    records = session.store.find()  # newest last
+    last = {(r.run.task.name, r.run.method.name): r.cost for r in records if r.status == "done"}
+    screen.print(table("Plan", columns, (_row(cell, last) for cell in found)))
     counts = {state: sum(cell.state == state for cell in found) for state in ("stored", "to do", "not here")}
     screen.print(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
-def _row(cell: Cell, session: Any) -> list[str]:
+def _row(cell: Cell, last: Mapping[tuple[str, str], Cost]) -> list[str]:
     from harness.format import duration, size
 
     need = cell.planned.adapter.need(cell.planned.task) if cell.planned else None
     memory = size(need.bytes + need.device_bytes) if need and (need.bytes or need.device_bytes) else ""
-    last = [r for r in session.store.find(cell.run.task.name, cell.run.method.name) if r.status == "done"]
+    cost = last.get((cell.run.task.name, cell.run.method.name))
     reason = cell.problem.line if cell.problem else (cell.planned.id if cell.planned else "")
     return [
         cell.run.task.name,
         cell.run.method.name,
         cell.state,
         memory,
-        duration(last[-1].cost.cold_seconds) if last else "",
+        duration(cost.cold_seconds) if cost else "",
         reason,
     ]
