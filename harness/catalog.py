@@ -51,6 +51,7 @@ class SuiteEntry:
     """A suite as written. A method is an expression such as ``bm25(k1=0.9)``, or an entry with a name.
 
     combined: tasks that count together as one in the mean, by the name of the whole (BEIR's CQADupStack).
+    datasets and define: definitions of its own; their paths are relative to the suite's file.
     """
 
     name: str
@@ -60,6 +61,8 @@ class SuiteEntry:
     methods: tuple[str | MethodEntry, ...]
     aggregate: Literal["mean", "none"] = "mean"
     combined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    datasets: tuple[DatasetSpec, ...] = ()
+    define: tuple[TaskEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class Catalog:
             raise TouchstoneError(
                 f"the suite is named '{entry.name}'", where=str(path), fix="name it as its file"
             )
+        self._define(entry, path)
         methods = tuple(_method(method, str(path)) for method in entry.methods)
         names = [method.name for method in methods]
         for label in names:
@@ -147,6 +151,18 @@ class Catalog:
         return Suite(
             entry.name, entry.title, entry.about, tasks, methods, entry.aggregate, dict(entry.combined)
         )
+
+    def _define(self, entry: SuiteEntry, path: Path) -> None:
+        """Add a suite's own datasets and tasks; a name that is taken is an error."""
+        for dataset in entry.datasets:
+            sources = tuple(
+                replace(source, path=str((path.parent / source.path).resolve())) for source in dataset.sources
+            )
+            if self.datasets.setdefault(dataset.name, replace(dataset, sources=sources)).sources != sources:
+                raise TouchstoneError(f"the dataset '{dataset.name}' is defined already", where=str(path))
+        for task in (task for one in entry.define for task in self._expanded(one)):
+            if self.tasks.setdefault(task.name, task) != task:
+                raise TouchstoneError(f"the task '{task.name}' is defined already", where=str(path))
 
     def _files(self, pattern: str) -> list[Path]:
         return [path for folder in self.folders for path in sorted(folder.glob(pattern))]

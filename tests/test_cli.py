@@ -124,3 +124,25 @@ def test_doctor_reports_and_fails_only_for_what_is_broken(
     done = CliRunner().invoke(group, ["doctor"], standalone_mode=False)
     assert done.return_value == 4
     assert "correct TOUCHSTONE_DATA" in done.output
+
+
+def test_a_dataset_of_ones_own(toy_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOUCHSTONE_SUITES")
+    monkeypatch.delenv("TOUCHSTONE_DATA")
+    suite = toy_places / "mirror" / "my.yaml"
+    suite.write_text(
+        "name: my\n"
+        "title: My own data\n"
+        "about: A folder in BEIR layout beside this file.\n"
+        "datasets:\n"
+        "  - {name: mine, sources: [{format: beir, path: toy}]}\n"
+        "define:\n"
+        "  - {name: mine, kind: rank, dataset: mine, measures: [nDCG@10, R@5]}\n"
+        "tasks: [mine]\n"
+        "methods: [bm25, oracle]\n"
+    )
+    results = toy_places / "results"
+    assert "1.0000 [1.000, 1.000]" in invoke("run", "--suite", str(suite), "--results", str(results))
+    suite.write_text(suite.read_text().replace("name: mine", "name: pydoc"))
+    with pytest.raises(Exception, match="the dataset 'pydoc' is defined already"):
+        invoke("run", "--suite", str(suite), "--results", str(results))

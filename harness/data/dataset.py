@@ -46,11 +46,11 @@ class DatasetSpec:
     """
 
     name: str
-    title: str
-    about: str
-    licence: str
-    url: str
     sources: tuple[Source, ...]
+    title: str = ""
+    about: str = ""
+    licence: str = ""
+    url: str = ""
     language: str = "en"
     counts: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)

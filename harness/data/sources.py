@@ -28,7 +28,7 @@ def open_dataset(dataset: DatasetSpec) -> Reader:
         if source.format == "pydoc":
             return PydocReader()
         if source.format in LOCAL:
-            root = mirror()
+            root = Path("/") if Path(source.path).is_absolute() else mirror()
             here = placed(source, root) if root else None
             missing = missing_file(here) if here else "no local mirror is set"
             if here and not missing:
