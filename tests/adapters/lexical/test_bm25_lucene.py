@@ -21,7 +21,7 @@ from tests.toys import TOPICS, write_mirror
 
 
 def task_of(name: str, path: str, assets: Assets, depth: int = 12) -> RankTask:
-    dataset = DatasetSpec(name, name, "for tests", "none", "https://example.org", (Source("beir", path),))
+    dataset = DatasetSpec(name, (Source("beir", path),))
     spec = TaskSpec(name, Kind.RANK, name, ("nDCG@10", "R@100"), depth=depth)
     task = load_task(spec, dataset, assets)
     assert isinstance(task, RankTask)
