@@ -160,9 +160,14 @@ def _text(lines: Any) -> Any:
     return memoryview(lines.buffers()[2])[offsets[0] : offsets[-1]]
 
 
+def unfit(names: Any) -> Any:
+    """Which of a string array's names cannot be one column of a run file: bool[n]."""
+    return pc.match_substring_regex(names, r"^#|^$|\s").to_numpy(zero_copy_only=False)
+
+
 def _fit_for_a_column(names: Any) -> None:
     """Refuse a name that would not read back as one column."""
-    bad = names.filter(pc.match_substring_regex(names, r"^#|^$|\s"))
+    bad = names.filter(pa.array(unfit(names)))
     if len(bad):
         raise TouchstoneError(
             f"'{bad[0].as_py()}' cannot stand in a run file", why="empty, white space or # in front"

@@ -25,15 +25,7 @@ class BeirReader:
 
     def corpus_key(self) -> dict[str, Json]:
         """Path, size and time of the corpus file."""
-        path = Path(self.source.corpus)
-        if not path.exists():
-            raise TouchstoneError(
-                "the corpus is not here",
-                where=str(path),
-                fix="score runs made elsewhere with `touchstone score`",
-            )
-        stat = path.stat()
-        return {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}
+        return file_key(Path(self.source.corpus))
 
     def documents(self) -> Iterator[Document]:
         """The documents of the corpus file, with the line each stands on."""
@@ -68,7 +60,7 @@ class BeirReader:
         if ".jsonl" in path.suffixes:
             return dict(_listed_exclusions(path))
         found: dict[str, list[str]] = {}
-        with _open(path) as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 parts = line.split()
                 if len(parts) != 2:
@@ -90,7 +82,7 @@ def _listed_exclusions(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _tsv_queries(path: Path) -> Iterator[tuple[str, str, str]]:
-    with _open(path) as lines:
+    with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
             name, tab, text = line.rstrip("\n").partition("\t")
             if not tab:
@@ -124,7 +116,7 @@ def json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(object, ``file:line``) of every line that is not blank, .gz read too; a malformed one is an error."""
     number = 0
     try:
-        with _open(path) as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _json_object(line, f"{path}:{number}"), f"{path}:{number}"
@@ -142,7 +134,18 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
     return entry
 
 
-def _open(path: Path) -> IO[str]:
+def file_key(path: Path) -> dict[str, Json]:
+    """What identifies a corpus file without reading it; a TouchstoneError when it is not here."""
+    if not path.exists():
+        raise TouchstoneError(
+            "the corpus is not here", where=str(path), fix="score runs made elsewhere with `touchstone score`"
+        )
+    stat = path.stat()
+    return {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}
+
+
+def open_text(path: Path) -> IO[str]:
+    """A text file, plain or .gz."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")

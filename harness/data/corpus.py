@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from harness.answers import Ints
 from harness.errors import TouchstoneError
+from harness.trec import unfit
 
 BATCH = 8192
 RELEASE = 1 << 28  # bytes of mapped pages read before they are given back to the system
@@ -135,7 +136,8 @@ def _joined(titles: list[str], texts: list[str]) -> list[str]:
 
 
 def write_corpus(documents: Iterable[Document], folder: Path) -> None:
-    """Stream *documents* to ``folder/corpus.arrow``; an empty or repeated id is an error with both places.
+    """Stream *documents* to ``folder/corpus.arrow``; a repeated id is an error with both
+    places, one that no run file could hold an error with its place.
 
     Memory is bounded: besides a batch, eight bytes a document are held to find repeated ids.
     """
@@ -143,9 +145,8 @@ def write_corpus(documents: Iterable[Document], folder: Path) -> None:
     hashes: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
     with pa.OSFile(str(folder / "corpus.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for batch in _batches(documents):
+            _refuse_ids(batch)
             for document in batch:
-                if not document.id:
-                    raise TouchstoneError("a document has an empty id", where=document.where)
                 hasher.update(b"\x1e".join(part.encode() for part in document[:3]) + b"\x1d")
             hashes.append(np.fromiter((_hash64(d.id) for d in batch), np.uint64, len(batch)))
             columns = [pa.array([d[i] for d in batch], pa.string()) for i in range(3)]
@@ -157,6 +158,19 @@ def write_corpus(documents: Iterable[Document], folder: Path) -> None:
     suspects = set(values[counts > 1].tolist())
     meta = {"digest": hasher.hexdigest()[:32], "documents": len(every), "suspects": sorted(suspects)}
     (folder / "corpus.json").write_text(json.dumps(meta))
+
+
+def _refuse_ids(batch: list[Document]) -> None:
+    """An id that no run file could hold is an error at import, not after hours of searching."""
+    bad = np.flatnonzero(unfit(pa.array([document.id for document in batch], pa.string())))
+    if len(bad):
+        document = batch[bad[0]]
+        raise TouchstoneError(
+            f"document id '{document.id}' is empty, holds white space or begins with #",
+            where=document.where,
+            why="it could not stand in a run file",
+            fix="give the document another id, there and in the judgements",
+        )
 
 
 def refuse_repeated(read: Callable[[], Iterable[Document]], folder: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-Format = Literal["beir", "mmlu", "pydoc", "hub", "ir_datasets", "kilt"]
+Format = Literal["beir", "trec", "mmlu", "pydoc", "hub", "ir_datasets", "kilt"]
+RANKED = ("beir", "trec")  # formats with files of queries and judgements
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Source:
     """One place a dataset can be read from. Paths are below the mirror (``$TOUCHSTONE_DATA``).
 
     beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
-    mmlu: path is the folder with dev/ and test/. pydoc: the running Python's library, no path.
+    trec: corpus, queries and qrels are files in TREC's format; topics by_position: its topics are numbered by
+    their places, whatever they say. mmlu: path is the folder with dev/ and test/. pydoc: the running Python's library, no path.
     hub: repo at revision on the Hugging Face hub. ir_datasets: id in its catalogue. kilt: path is a task's
     jsonl, corpus the knowledge source, cut into passages of about passage_words words (0: whole pages).
     sha256: digests of files, by the name they are given here.
@@ -29,6 +31,7 @@ class Source:
     queries: str = ""
     qrels: str = ""
     excluded: str = ""
+    topics: Literal["by_number", "by_position"] = "by_number"
     repo: str = ""
     revision: str = ""
     id: str = ""
@@ -67,7 +70,7 @@ def mirror() -> Path | None:
 def placed(source: Source, root: Path) -> Source:
     """*source* with its paths made absolute below *root*."""
     folder = root / source.path
-    if source.format != "beir":
+    if source.format not in RANKED:
         return replace(source, path=str(folder), corpus=str(root / source.corpus) if source.corpus else "")
     corpus = root / source.corpus if source.corpus else folder / "corpus.jsonl"
     if not source.corpus and not corpus.exists() and (folder / "corpus.jsonl.gz").exists():
@@ -87,5 +90,5 @@ def missing_file(source: Source) -> str:
 
     A corpus is not asked for: judgements alone are enough to score a run.
     """
-    needed = [source.queries, source.qrels] if source.format == "beir" else [source.path]
+    needed = [source.queries, source.qrels] if source.format in RANKED else [source.path]
     return next((name for name in needed if not Path(name).exists()), "")

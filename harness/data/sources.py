@@ -11,12 +11,14 @@ from harness.data.kilt import KiltReader
 from harness.data.mmlu import MmluReader
 from harness.data.pydoc import PydocReader
 from harness.data.reader import QuestionReader, RankReader
+from harness.data.trec_text import TrecTextReader
 from harness.errors import TouchstoneError
 
 Reader = RankReader | QuestionReader
 LOCAL: dict[str, Callable[[Source], Reader]] = {
     "beir": BeirReader,
     "kilt": KiltReader,
+    "trec": TrecTextReader,
     "mmlu": lambda source: MmluReader(Path(source.path)),
 }
 

@@ -25,7 +25,7 @@ from harness.tasks.generate import GenerateTask
 from harness.tasks.rank import RankTask
 from harness.trec import QrelsFile, read_run
 
-CORPUS_FORMAT = 1  # raise when the way documents are read or joined changes
+CORPUS_FORMAT = 2  # raise when the way documents are read or joined changes
 
 
 def load_task(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> Task:

@@ -11,6 +11,7 @@ import pytest
 
 from harness.data import corpus as module
 from harness.data.corpus import Corpus, Document, read_corpus, write_corpus
+from harness.errors import TouchstoneError
 
 
 @pytest.fixture
@@ -63,3 +64,11 @@ def test_documents_are_read_as_a_stream(tmp_path: Path, monkeypatch: pytest.Monk
 
     write_corpus(documents(), tmp_path)
     assert seen[-1] > 300 * 1200  # most of it was written before the last was made
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a\tb", "#1"])
+def test_an_id_that_no_run_file_could_hold_is_refused_at_import(tmp_path: Path, name: str) -> None:
+    documents = [Document("fine", "", "text", "f:1"), Document(name, "", "text", "f:2")]
+    with pytest.raises(TouchstoneError, match="run file") as caught:
+        write_corpus(documents, tmp_path)
+    assert caught.value.where == "f:2"
