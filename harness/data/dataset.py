@@ -18,7 +18,8 @@ class Source:
 
     beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
     trec: corpus, queries and qrels are files in TREC's format; topics by_position: its topics are numbered by
-    their places, whatever they say. mmlu: path is the folder with dev/ and test/. pydoc: the running Python's library, no path.
+    their places, whatever they say. mmlu: path is the folder with dev/ and test/. pydoc: the running
+    Python's library, no path.
     hub: repo at revision on the Hugging Face hub. ir_datasets: id in its catalogue. kilt: path is a task's
     jsonl, corpus the knowledge source, cut into passages of about passage_words words (0: whole pages).
     sha256: digests of files, by the name they are given here.

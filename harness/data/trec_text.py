@@ -1,4 +1,4 @@
-"""Test collections in TREC's own text format: documents and topics between tags, judgements of four columns."""
+"""Test collections in TREC's text format: documents and topics between tags, judgements of four columns."""
 
 from __future__ import annotations
 

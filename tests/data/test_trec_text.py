@@ -1,4 +1,4 @@
-"""Collections in TREC's text format: tags in any case, open or closed, and the two real ones of the mirror."""
+"""Collections in TREC's text format: tags in any case, open or closed, and the two real ones."""
 
 from __future__ import annotations
 
