@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from harness.answers import Answers, Choices, Ints, Rankings, Texts
 from harness.assets import Asset, Assets
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
-from harness.meter import Meter, Spent, machine, peak_memory_bytes, reset_peak_memory, versions
+from harness.gauges import Gauges
+from harness.meter import Meter, Spent, machine, versions
 from harness.record import Cost, Failure, Record
 from harness.registry import make_adapter, parse_method
 from harness.scores import Scores
@@ -46,6 +47,8 @@ class Segment:
     spent: Spent
     peak_memory: int
     attempt: str
+    peak_device: int | None = None
+    joules: Mapping[str, float] | None = None
 
     def to_text(self) -> str:
         """As kept in a shard."""
@@ -223,11 +226,13 @@ def _part(run: RunSpec, method: str) -> RunSpec:
 def _metered(adapter: Adapter, task: Task, context: Context) -> Iterator[tuple[Answers, Segment]]:
     """The adapter's blocks, each with what it took since the one before."""
     attempt = f"{os.getpid()}-{time.time_ns()}"
-    reset_peak_memory()
+    gauges = Gauges(context.device)
     start = time.perf_counter()
     for answers in adapter.run(task, context):
         seconds = time.perf_counter() - start
-        yield answers, Segment(seconds, context.meter.take(), peak_memory_bytes(), attempt)
+        read = gauges.read()
+        spent = context.meter.take()
+        yield answers, Segment(seconds, spent, read.peak_memory, attempt, read.peak_device, read.joules)
         start = time.perf_counter()
 
 
@@ -307,9 +312,22 @@ def _cost(segments: list[Segment], items: int) -> Cost:
         phases=phases,
         items_per_second=round(items / answering, 3) if answering > 0 else 0.0,
         peak_memory_bytes=max((segment.peak_memory for segment in segments), default=0),
+        peak_device_bytes=_largest([segment.peak_device for segment in segments]),
+        joules=_joules(segments),
         index_bytes=max((segment.spent.index_bytes for segment in segments), default=0),
         segments=len({segment.attempt for segment in segments}),
     )
+
+
+def _largest(values: list[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _joules(segments: list[Segment]) -> dict[str, float] | None:
+    """By part of the machine, of the parts that every segment could read; None when there is none."""
+    read = [segment.joules or {} for segment in segments]
+    shared = set.intersection(*map(set, read)) if read else set()
+    return {part: round(sum(joules[part] for joules in read), 3) for part in sorted(shared)} or None
 
 
 def _counts(scores: Scores, segments: list[Segment]) -> dict[str, int]:

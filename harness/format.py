@@ -41,6 +41,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def latency(seconds: float) -> str:
+    """``0.42 ms``, ``8.1 ms``, ``120 ms``, ``2.4 s``."""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    thousandths = seconds * 1000
+    return f"{thousandths:.2f} ms" if thousandths < 1 else f"{thousandths:.{1 if thousandths < 10 else 0}f} ms"
+
+
 def size(count: float) -> str:
     """``12 MB``; powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):

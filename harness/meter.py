@@ -1,14 +1,12 @@
-"""What a run costs: seconds by phase, memory, and the machine it ran on."""
+"""What a run costs: seconds by phase, counts of events, and the machine it ran on."""
 
 from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -69,23 +67,6 @@ class Meter:
         taken = Spent(self.phases, self.counts, self.reused, self.index_bytes)
         self.phases, self.counts, self.reused, self.index_bytes = {}, {}, 0.0, 0
         return taken
-
-
-def reset_peak_memory() -> None:
-    """Start counting the peak anew, where the system allows it (Linux)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory_bytes() -> int:
-    """The most resident memory this process has held since the last reset (since its start where it cannot
-    be reset).
-    """
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @lru_cache(maxsize=1)

@@ -13,15 +13,28 @@ from harness.scores import Summary
 from harness.spec import Json, RunSpec
 from harness.strict import from_plain
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD_FILE = "record.json"
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}  # from version n to n + 1
+
+
+def _to_2(body: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 has the accelerator's memory, joules and a timed mode, all unknown of older runs."""
+    cost = {**body.get("cost", {}), "peak_device_bytes": None, "joules": None}
+    return {**body, "cost": cost, "latency": None}
+
+
+# From version n to n + 1.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _to_2}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, bytes and rates of a run. seconds: what this run spent; reused_seconds: what assets found
-    ready had cost.
+    """Seconds, bytes and rates of a run that answers in batches.
+
+    seconds: what this run spent, by phase in *phases*; reused_seconds: what assets found ready had cost.
+    items_per_second: of answering, without loading and indexing; a batch rate, which says nothing of one
+    query's latency. peak_device_bytes: reserved on the accelerator. joules: by part of the machine ("gpu",
+    "cpu") that has a counter. None where nothing tells.
     """
 
     seconds: float = 0.0
@@ -31,11 +44,32 @@ class Cost:
     peak_memory_bytes: int = 0
     index_bytes: int = 0
     segments: int = 1
+    peak_device_bytes: int | None = None
+    joules: Mapping[str, float] | None = None
 
     @property
     def cold_seconds(self) -> float:
         """What the run costs from nothing: comparable whatever was cached."""
         return self.seconds + self.reused_seconds
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one query at a time, over a loaded model and index: a timed mode of its own.
+
+    p50, p95, p99: percentiles over *count* queries, after *warm_up* others that do not count. excludes: the
+    methods whose rankings were there already. hardware: the machine and the device.
+    """
+
+    p50: float
+    p95: float
+    p99: float
+    count: int
+    warm_up: int
+    hardware: Mapping[str, Json]
+    excludes: tuple[str, ...] = ()
+    measured: str = ""
+    mode: Literal["single"] = "single"
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,7 @@ class Record:
     provenance: Mapping[str, Json] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    latency: Latency | None = None
 
     @property
     def main(self) -> Summary | None:

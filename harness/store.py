@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.answers import Answers, Choices, Rankings, Texts
 from harness.errors import TouchstoneError, unknown
-from harness.record import RECORD_FILE, Record, read_record, to_text
+from harness.record import RECORD_FILE, Latency, Record, read_record, to_text
 from harness.scores import Scores
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
@@ -94,6 +94,21 @@ class Store:
                 where=str(final),
                 why=error.strerror or str(error),
                 fix="the answers are kept: run again",
+            ) from error
+        return record
+
+    def add_latency(self, record: Record, latency: Latency) -> Record:
+        """The stored *record* with a timed measurement, which replaces an earlier one. Returns it."""
+        record = replace(record, latency=latency)
+        folder = self.folder(record)
+        partial = folder / f".{RECORD_FILE}.{os.getpid()}"
+        try:
+            partial.write_text(to_text(record), encoding="utf-8")
+            _sync(partial)
+            partial.rename(folder / RECORD_FILE)
+        except OSError as error:
+            raise TouchstoneError(
+                "cannot store the latency", where=str(folder), why=error.strerror or str(error)
             ) from error
         return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.format import duration, interval_text, probability, rate, score_text, signed, size
+from harness.format import duration, interval_text, latency, probability, rate, score_text, signed, size
 from harness.scores import Summary
 
 SUMMARY = Summary(0.64512, 0.5981, 0.6904, 300)
@@ -23,6 +23,13 @@ SUMMARY = Summary(0.64512, 0.5981, 0.6904, 300)
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.000421, "0.42 ms"), (0.00812, "8.1 ms"), (0.12, "120 ms"), (2.41, "2.4 s")]
+)
+def test_latencies(seconds: float, text: str) -> None:
+    assert latency(seconds) == text
 
 
 @pytest.mark.parametrize(

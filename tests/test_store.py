@@ -13,7 +13,7 @@ import pytest
 from harness import record as record_module
 from harness.errors import TouchstoneError
 from harness.execute import Session
-from harness.record import read_record, to_text
+from harness.record import Latency, read_record, to_text
 from harness.store import Store, slug
 from tests.test_execute import run
 
@@ -131,6 +131,32 @@ def test_golden_records_still_load(path: Path) -> None:
     assert found.main is not None and 0 <= found.main.value <= 1
 
 
+def test_a_record_of_schema_1_does_not_know_what_schema_2_measures() -> None:
+    old, new = (read_record(GOLDEN / f"record-v{version}.json") for version in (1, 2))
+    assert (old.cost.peak_device_bytes, old.cost.joules, old.latency) == (None, None, None)
+    assert (old.cost.seconds, old.cost.peak_memory_bytes, old.cost.segments) == (0.0173, 343457792, 1)
+    assert new.cost.joules == {"cpu": 12.5}
+    assert new.latency is not None and new.latency.count == 4 and new.latency.excludes == ("bm25", "random")
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("record-v*.json")), ids=lambda path: path.stem)
+def test_a_migrated_record_is_written_in_todays_schema(path: Path, tmp_path: Path) -> None:
+    found = read_record(path)
+    (tmp_path / "record.json").write_text(to_text(found))
+    assert json.loads(to_text(found))["schema"] == record_module.SCHEMA
+    assert read_record(tmp_path / "record.json") == found
+
+
+def test_a_latency_is_added_to_a_stored_record(session: Session) -> None:
+    record = run(session, "bm25")
+    measured = Latency(0.001, 0.002, 0.003, 5, 1, {"cpu": "x"})
+    added = session.store.add_latency(record, measured)
+    assert session.store.get(record.id) == added
+    assert added.latency == measured and added.scores == record.scores
+    assert session.store.verify(added, session.task(record.run.task)) == []
+    assert not list(session.store.folder(record).glob(".*"))
+
+
 def test_a_golden_record_of_each_schema_is_kept() -> None:
     assert {path.stem for path in GOLDEN.glob("record-v*.json")} == {
         f"record-v{version}" for version in range(1, record_module.SCHEMA + 1)
@@ -153,8 +179,8 @@ def test_migrations_run_in_order(monkeypatch: pytest.MonkeyPatch, session: Sessi
     [
         ("{", "cannot read the record"),
         ("[]", "not a record"),
-        ('{"schema": 99}', "the record has schema 99 (this version knows 1); upgrade touchstone"),
-        ('{"schema": 1, "id": "x", "status": "maybe"}', "unknown value 'maybe'"),
+        ('{"schema": 99}', "the record has schema 99 (this version knows 2); upgrade touchstone"),
+        ('{"schema": 2, "id": "x", "status": "maybe"}', "unknown value 'maybe'"),
     ],
 )
 def test_bad_records(tmp_path: Path, text: str, says: str) -> None:

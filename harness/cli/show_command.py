@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import results_option
-from harness.record import RECORD_FILE, Record
+from harness.record import RECORD_FILE, Latency, Record
 
 
 @click.command("show")
@@ -46,6 +46,8 @@ def _print(record: Record, folder: Path) -> None:
     if rows:
         screen.print(table("Scores", ["measure", "value [95 %]", ">items", "published"], rows))
     screen.print(table("Cost", ["what", ">value"], _costs(record)))
+    if record.latency:
+        screen.print(table("Latency of single queries", ["what", ">value"], _latency(record.latency)))
     screen.print(table("Provenance", ["what", "value"], _provenance(record, folder)))
 
 
@@ -57,10 +59,26 @@ def _costs(record: Record) -> Iterable[list[str]]:
     yield ["time of reused assets", duration(cost.reused_seconds)]
     for phase, seconds in cost.phases.items():
         yield [f"  {phase}", duration(seconds)]
-    yield ["items per second", f"{cost.items_per_second:,.1f}"]
+    yield ["items per second, in batches", f"{cost.items_per_second:,.1f}"]
     yield ["index", size(cost.index_bytes)]
     yield ["peak memory", size(cost.peak_memory_bytes)]
+    if cost.peak_device_bytes is not None:
+        yield ["peak memory of the device", size(cost.peak_device_bytes)]
+    for part, joules in (cost.joules or {}).items():
+        yield [f"energy, {part}", f"{joules:,.1f} J"]
     yield ["stretches of work", str(cost.segments)]
+
+
+def _latency(latency: Latency) -> Iterable[list[str]]:
+    from harness.format import latency as shown
+
+    yield ["p50", shown(latency.p50)]
+    yield ["p95", shown(latency.p95)]
+    yield ["p99", shown(latency.p99)]
+    yield ["queries, one at a time", f"{latency.count:,} after {latency.warm_up:,} to warm up"]
+    if latency.excludes:
+        yield ["not in it", f"the rankings of {', '.join(latency.excludes)}"]
+    yield ["on", ", ".join(f"{key} {value}" for key, value in latency.hardware.items())]
 
 
 def _provenance(record: Record, folder: Path) -> Iterable[list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from harness.format import duration, score_text, size
+from harness.format import duration, latency, score_text, size
 from harness.plan import Cell
 from harness.spec import RunSpec
 
@@ -44,7 +44,7 @@ def result_tables(cells: Sequence[Cell]) -> Iterable[Table | str]:
         mine.sort(key=lambda cell: -(cell.record.main.value if cell.record and cell.record.main else -1.0))
         first, *others = task.measures[:3]
         scores = [f"{first} [95 %]", *(f">{name}" for name in others), ">published"]
-        columns = ["method", *scores, ">time", ">reused", ">items/s", ">index", ">memory", "run"]
+        columns = ["method", *scores, ">time", ">reused", ">items/s", ">p50", ">p95", ">p99", ">index", ">memory", "run"]
         yield table(f"{task.title}  ({task.name})", columns, (_row(cell, others) for cell in mine))
         yield from _notes(mine)
         for cell in mine:
@@ -64,7 +64,7 @@ def _row(cell: Cell, others: Sequence[str]) -> list[str]:
     record = cell.record
     if record is None or record.status == "failed":
         return [cell.run.method.name, "not here" if cell.state == "not here" else "FAILED"]
-    cost = record.cost
+    cost, timed = record.cost, record.latency
     return [
         cell.run.method.name,
         score_text(record.main),
@@ -73,6 +73,7 @@ def _row(cell: Cell, others: Sequence[str]) -> list[str]:
         duration(cost.seconds),
         duration(cost.reused_seconds) if cost.reused_seconds else "",
         f"{cost.items_per_second:,.0f}",
+        *((latency(t) for t in (timed.p50, timed.p95, timed.p99)) if timed else ("", "", "")),
         size(cost.index_bytes) if cost.index_bytes else "",
         size(cost.peak_memory_bytes),
         record.id,
