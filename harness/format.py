@@ -46,7 +46,9 @@ def latency(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.1f} s"
     thousandths = seconds * 1000
-    return f"{thousandths:.2f} ms" if thousandths < 1 else f"{thousandths:.{1 if thousandths < 10 else 0}f} ms"
+    return (
+        f"{thousandths:.2f} ms" if thousandths < 1 else f"{thousandths:.{1 if thousandths < 10 else 0}f} ms"
+    )
 
 
 def size(count: float) -> str:

@@ -122,7 +122,9 @@ def _nvml(device: str) -> Counter | None:
         card = _visible(device)
         by_uuid = card.startswith(("GPU-", "MIG-"))
         handle = (
-            pynvml.nvmlDeviceGetHandleByUUID(card) if by_uuid else pynvml.nvmlDeviceGetHandleByIndex(int(card))
+            pynvml.nvmlDeviceGetHandleByUUID(card)
+            if by_uuid
+            else pynvml.nvmlDeviceGetHandleByIndex(int(card))
         )
         return Counter((pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000,), (0.0,))
     except (pynvml.NVMLError, ValueError):

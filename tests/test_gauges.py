@@ -47,7 +47,12 @@ def test_no_counter_is_none_and_not_zero(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("visible", "device", "card"),
-    [("", "cuda:1", "1"), ("3,5", "cuda:1", "5"), ("3,5", "cuda", "3"), ("GPU-ab,GPU-cd", "cuda:1", "GPU-cd")],
+    [
+        ("", "cuda:1", "1"),
+        ("3,5", "cuda:1", "5"),
+        ("3,5", "cuda", "3"),
+        ("GPU-ab,GPU-cd", "cuda:1", "GPU-cd"),
+    ],
 )
 def test_the_counter_of_the_visible_card_is_read(
     visible: str, device: str, card: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -44,7 +44,19 @@ def result_tables(cells: Sequence[Cell]) -> Iterable[Table | str]:
         mine.sort(key=lambda cell: -(cell.record.main.value if cell.record and cell.record.main else -1.0))
         first, *others = task.measures[:3]
         scores = [f"{first} [95 %]", *(f">{name}" for name in others), ">published"]
-        columns = ["method", *scores, ">time", ">reused", ">items/s", ">p50", ">p95", ">p99", ">index", ">memory", "run"]
+        columns = [
+            "method",
+            *scores,
+            ">time",
+            ">reused",
+            ">items/s",
+            ">p50",
+            ">p95",
+            ">p99",
+            ">index",
+            ">memory",
+            "run",
+        ]
         yield table(f"{task.title}  ({task.name})", columns, (_row(cell, others) for cell in mine))
         yield from _notes(mine)
         for cell in mine:
