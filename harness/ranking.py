@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.answers import Ints
 from harness.scores import Summary, mean_of
-from harness.stats import bootstrap_interval, holm
+from harness.stats import bootstrap_interval, holm, smallest_difference
 
 Doubles = npt.NDArray[np.float64]
 
@@ -120,6 +120,19 @@ def compare_all(scores: Pool, keys: Sequence[str]) -> list[Pair]:
     p_values = corrected_p_values(scores)
     couples = zip(*np.triu_indices(len(keys), 1), strict=True)
     return [compare(scores, keys, int(a), int(b), float(p_values[a, b])) for a, b in couples]
+
+
+def detectable(scores: Pool, alpha: float = ALPHA, power: float = 0.8) -> float:
+    """The smallest difference that these items show between two methods with *power*, alone and at *alpha*.
+
+    The median over all pairs of methods, since it depends on how differently two of them answer; NaN for
+    fewer than two methods or items.
+    """
+    n, m = scores.values.shape
+    if m < 2 or n < 2:
+        return float("nan")
+    differences = (scores.values[:, a] - scores.values[:, b] for a, b in zip(*np.triu_indices(m, 1), strict=True))
+    return float(np.median([smallest_difference(d, scores.strata, alpha, power) for d in differences]))
 
 
 def tiers(p_values: Doubles) -> list[int]:

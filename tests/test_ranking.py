@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.ranking import ALPHA, Pool, compare_all, corrected_p_values, rank_intervals, tiers
-from harness.stats import holm, paired_randomisation
+from harness.ranking import (
+    ALPHA,
+    Pool,
+    compare_all,
+    corrected_p_values,
+    detectable,
+    rank_intervals,
+    tiers,
+)
+from harness.stats import holm, paired_randomisation, smallest_difference
 
 
 def pool_of(*columns: list[float] | np.ndarray, strata: list[int] | None = None) -> Pool:
@@ -125,3 +133,12 @@ def test_p_values_weigh_strata_alike() -> None:
 def test_methods_with_equal_scores_are_not_separated() -> None:
     values = np.random.default_rng(8).random(50)
     assert (corrected_p_values(pool_of(values, values)) == 1.0).all()
+
+
+def test_what_a_suite_can_detect_is_the_median_over_pairs() -> None:
+    generator = np.random.default_rng(9)
+    columns, strata = generator.random((3, 60)), [0] * 20 + [1] * 40
+    pairs = [columns[0] - columns[1], columns[0] - columns[2], columns[1] - columns[2]]
+    middle = np.median([smallest_difference(pair, np.array(strata, np.int32)) for pair in pairs])
+    assert detectable(pool_of(*columns, strata=strata)) == pytest.approx(middle)
+    assert np.isnan(detectable(pool_of(columns[0]))) and np.isnan(detectable(pool_of([0.1], [0.2])))

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, paired tests and the correction for many of them."""
+"""Two methods on the same items: randomisation, t- and McNemar's tests."""
 
 from __future__ import annotations
 
@@ -7,32 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.answers import Ints
 from harness.errors import TouchstoneError
+from harness.stats.intervals import Bootstrap, Doubles, Flags, bootstrap_interval, checked
 
-Doubles = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Complexes = npt.NDArray[np.complex128]
 Test = Literal["randomisation", "t", "mcnemar"]
 
-REACH = 9.0  # standard errors on either side of the mean that the bootstrap distribution is computed on
-POINTS = 1 << 16  # grid points over that range, at least
-CELLS = 64  # grid points over the range of the values, at least
 ENUMERATED = 16  # pairs up to which a randomisation test goes through all sign patterns
 BLOCK = 1 << 22  # random bytes drawn at once
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """A percentile interval at *level*. It is computed, not drawn: there are no resamples and no seed."""
-
-    level: float = 0.95
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.level < 1.0:
-            raise TouchstoneError(f"{self.level} is not a confidence level", fix="give one such as 0.95")
 
 
 @dataclass(frozen=True)
@@ -55,83 +38,12 @@ class Comparison:
     ties: int
 
 
-def bootstrap_interval(
-    values: Doubles, spec: Bootstrap | None = None, groups: Ints | None = None
-) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean of values float64[n].
-
-    With groups int[n]: of the mean of group means, resampled within groups. The distribution of the resampled
-    mean (Efron 1979) is computed itself, as the n-fold convolution of the values' distribution: what
-    resampling at random tends to. Its grid has steps of at most 1/3600 standard error; a value between two
-    grid points counts in part at both, which keeps the mean. NaN or no values is a TouchstoneError.
-    """
-    level = (spec or Bootstrap()).level
-    parts = _by_group(_checked(values), groups)
-    draws = [part / (len(part) * len(parts)) for part in parts]
-    centre = sum(float(draw.sum()) for draw in draws)
-    width = 2.0 * REACH * math.sqrt(sum(len(draw) * float(draw.var()) for draw in draws))
-    span = max(float(np.ptp(draw)) for draw in draws)
-    if span == 0.0 or width == 0.0:
-        constant = sum(float(part.mean()) for part in parts) / len(parts)
-        return constant, constant
-    step = span / max(CELLS, math.ceil(span * POINTS / width))
-    size = 1 << math.ceil(math.log2(width / step))
-    transform = np.ones(size // 2 + 1, np.complex128)
-    for draw in draws:
-        transform *= _power(np.fft.rfft(_on_grid(draw, step, size)), len(draw))
-    # The grid is a circle: its point 0 stands for n times the smallest value, and for that plus size * step.
-    lowest = sum(len(draw) * float(draw.min()) for draw in draws)
-    first = math.floor((centre - width / 2.0 - lowest) / step)
-    share = np.cumsum(np.roll(np.fft.irfft(transform, size), -(first % size)))
-    low, high = np.searchsorted(share, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return lowest + (first + int(low)) * step, lowest + (first + int(high)) * step
-
-
-def _on_grid(draw: Doubles, step: float, size: int) -> Doubles:
-    """float64[size]: the distribution of one draw, in steps above the smallest value."""
-    place = (draw - draw.min()) / step
-    below = np.floor(place)
-    over = place - below
-    at = below.astype(np.int64)
-    share = np.bincount(at % size, 1.0 - over, size) + np.bincount((at + 1) % size, over, size)
-    return share / len(draw)
-
-
-def _power(base: Complexes, exponent: int) -> Complexes:
-    """base ** exponent by squaring: an order faster than complex ``**``."""
-    product = np.ones_like(base)
-    while exponent:
-        if exponent & 1:
-            product *= base
-        base, exponent = base * base, exponent >> 1
-    return product
-
-
-def _checked(values: Doubles | Flags) -> Doubles:
-    """float64 and one-dimensional, with something in it and no NaN."""
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not len(values):
-        raise TouchstoneError("no values to summarise", why=f"shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise TouchstoneError("NaN or infinite score", where=f"value {int(np.argmin(np.isfinite(values)))}")
-    return values
-
-
-def _by_group(values: Doubles, groups: Ints | None) -> list[Doubles]:
-    """The values of each group; one group when there are none."""
-    if groups is None:
-        return [values]
-    order = np.argsort(groups, kind="stable")
-    _, first = np.unique(np.asarray(groups)[order], return_index=True)
-    return np.split(values[order], first[1:])
-
-
 def paired_randomisation(a: Doubles, b: Doubles, resamples: int = 10_000, seed: int = 0) -> float:
     """Two-sided p-value of the paired randomisation (sign-flip) test on the mean difference; Fisher 1935.
 
     Exact up to 16 unequal pairs; else (1 + extreme) / (1 + resamples), Davison & Hinkley 1997, section 4.2.
     """
-    return _sign_flips(_checked(a) - _checked(b), resamples, seed)
+    return _sign_flips(checked(a) - checked(b), resamples, seed)
 
 
 def _sign_flips(differences: Doubles, resamples: int, seed: int) -> float:
@@ -161,7 +73,7 @@ def paired_t(a: Doubles, b: Doubles) -> float:
     """Two-sided p-value of Student's paired t-test; 1 when no pair differs, 0 when all differ by the same."""
     from scipy.special import stdtr
 
-    differences = _checked(a) - _checked(b)
+    differences = checked(a) - checked(b)
     n = len(differences)
     if n < 2:
         raise TouchstoneError("a t-test needs two pairs", why=f"there is {n}")
@@ -175,23 +87,13 @@ def mcnemar(a: Doubles | Flags, b: Doubles | Flags) -> float:
     """Two-sided p-value of the exact (binomial) McNemar test; a, b: 1 for a right answer, 0 for a wrong."""
     from scipy.special import bdtr
 
-    a, b = _checked(a), _checked(b)
+    a, b = checked(a), checked(b)
     if not (np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all()):
         raise TouchstoneError(
             "McNemar's test compares right and wrong answers", why="a score is neither 0 nor 1"
         )
     only_a, only_b = int((a > b).sum()), int((b > a).sum())
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
-
-
-def holm(p_values: Doubles) -> Doubles:
-    """float64[m]: p-values adjusted for m tests by Holm 1979's step-down method."""
-    p_values = _checked(p_values)
-    order = np.argsort(p_values, kind="stable")
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
 
 
 def compare_paired(
@@ -206,7 +108,7 @@ def compare_paired(
     With groups, means, interval and the randomisation test are those of the mean of group means; the t-test
     and McNemar's test take all items alike.
     """
-    a, b = _checked(a), _checked(b)
+    a, b = checked(a), checked(b)
     if len(a) != len(b):
         raise TouchstoneError("a paired comparison needs the same items", why=f"{len(a)} and {len(b)} scores")
     weights = _weights(len(a), groups)
