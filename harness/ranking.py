@@ -131,7 +131,9 @@ def detectable(scores: Pool, alpha: float = ALPHA, power: float = 0.8) -> float:
     n, m = scores.values.shape
     if m < 2 or n < 2:
         return float("nan")
-    differences = (scores.values[:, a] - scores.values[:, b] for a, b in zip(*np.triu_indices(m, 1), strict=True))
+    differences = (
+        scores.values[:, a] - scores.values[:, b] for a, b in zip(*np.triu_indices(m, 1), strict=True)
+    )
     return float(np.median([smallest_difference(d, scores.strata, alpha, power) for d in differences]))
 
 

@@ -17,7 +17,7 @@ Flags = npt.NDArray[np.bool_]
 Complexes = npt.NDArray[np.complex128]
 
 REACH = 9.0  # standard errors on either side of the mean that the bootstrap distribution is computed on
-POINTS = 1 << 16  # grid points over that range, at least
+POINTS = 1 << 14  # grid points over that range, at least
 CELLS = 64  # grid points over the range of the values, at least
 
 
@@ -43,7 +43,7 @@ def bootstrap_interval(
 
     With groups int[n]: of the mean of group means, resampled within groups. The distribution of the resampled
     mean (Efron 1979) is computed itself, as the n-fold convolution of the values' distribution: what
-    resampling at random tends to. Its grid has steps of at most 1/3600 standard error; a value between two
+    resampling at random tends to. Its grid has steps of at most 1/900 standard error; a value between two
     grid points counts in part at both, which keeps the mean. NaN or no values is a TouchstoneError.
     """
     spec = spec or Bootstrap()
@@ -75,8 +75,8 @@ def bootstrap_interval(
 def _bca_tails(tails: tuple[float, float], below: float, draws: list[Doubles]) -> tuple[float, float]:
     """The shares of the bootstrap distribution that BCa takes for *tails*; DiCiccio & Efron 1996, section 2.
 
-    below: the share under the observed mean, half of what is equal to it. The acceleration is the jackknife's,
-    over all groups as in DiCiccio & Efron's section 7 (several samples).
+    below: the share under the observed mean, half of what is equal to it. The acceleration is the
+    jackknife's over all groups, DiCiccio & Efron, section 7 (several samples).
     """
     from scipy.special import ndtr, ndtri
 

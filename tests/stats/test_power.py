@@ -30,9 +30,7 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     spread = generator.normal(size=80)
     smallest = smallest_difference(spread)
     shift = smallest / spread.std(ddof=1)
-    found = [
-        paired_t(generator.normal(shift, 1.0, 80), np.zeros(80)) < 0.05 for _ in range(2000)
-    ]
+    found = [paired_t(generator.normal(shift, 1.0, 80), np.zeros(80)) < 0.05 for _ in range(2000)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
 
