@@ -23,7 +23,8 @@ def mean_score(table: Doubles, missing: Missing = "exclude") -> Doubles:
     table, there = _held(table, missing)
     if missing == "worst":
         table = np.where(there, table, np.nanmin(table, axis=0))
-    return table.mean(axis=1)
+    means: Doubles = table.mean(axis=1)
+    return means
 
 
 def borda(table: Doubles, missing: Missing = "exclude") -> Doubles:
