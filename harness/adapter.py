@@ -39,12 +39,16 @@ class Paper:
 
 @dataclass(frozen=True)
 class Need:
-    """What a run will take, by arithmetic. bytes: host memory; device_bytes: accelerator memory; extras:
-    pip extras.
+    """What a run will take, by arithmetic. bytes: host memory; device_bytes: memory on each accelerator;
+    devices: accelerators at once. model: what it keeps loaded, under a name that equal models share.
+    assets: what it makes unless it is there, as ``asset_name`` gives it.
     """
 
     bytes: int = 0
     device_bytes: int = 0
+    devices: int = 1
+    model: str = ""
+    assets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

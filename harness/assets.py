@@ -52,11 +52,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def asset_name(kind: str, key: Mapping[str, Json]) -> str:
+    """``kind/digest``: where an asset lies below the root."""
+    return f"{kind}/{digest(dict(key), 32)}"
+
+
 @dataclass(frozen=True)
 class Assets:
     """The asset folder of this machine."""
 
     root: Path
+
+    def has(self, name: str) -> bool:
+        """Whether the asset of a name (see ``asset_name``) is finished."""
+        return (self.root / name / "asset.json").exists()
 
     def get_or_make(self, kind: str, key: Mapping[str, Json], make: Make) -> Asset:
         """The asset of *key*; when absent, ``make(folder)`` writes its files into a folder that then
@@ -65,7 +74,7 @@ class Assets:
         *make* finds what an interrupted attempt left in the folder, and returns the seconds spent over all
         attempts, or None when only this one counts.
         """
-        final = self.root / kind / digest(dict(key), 32)
+        final = self.root / asset_name(kind, key)
         try:
             if (final / "asset.json").exists():
                 return _load(final)

@@ -6,30 +6,30 @@ the next attempt answers only the items that are missing.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from harness import __version__
 from harness.adapter import Adapter, Context, code_digest
-from harness.answers import Answers, Choices, Ints, Rankings, Texts
+from harness.answers import Answers, Ints, Rankings
 from harness.assets import Asset, Assets
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
 from harness.gauges import Gauges
-from harness.meter import Meter, Spent, machine, versions
+from harness.meter import Meter, machine, versions
 from harness.record import Cost, Failure, Record
 from harness.registry import make_adapter, parse_method
 from harness.scores import Scores
+from harness.shards import Segment, Shards, join_shards, read_answers
 from harness.spec import Json, Kind, RunSpec, TaskSpec, digest
 from harness.store import Store, limited
 from harness.tasks.base import Task
@@ -37,28 +37,6 @@ from harness.tasks.choose import ChooseTask
 from harness.tasks.load import load_task
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What one shard says of the stretch of work that made it."""
-
-    seconds: float
-    spent: Spent
-    peak_memory: int
-    attempt: str
-    peak_device: int | None = None
-    joules: Mapping[str, float] | None = None
-
-    def to_text(self) -> str:
-        """As kept in a shard."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> Segment:
-        """The reverse of to_text."""
-        body = json.loads(text)
-        return cls(**{**body, "spent": Spent(**body["spent"])})
 
 
 @dataclass(frozen=True)
@@ -143,7 +121,9 @@ class Session:
         """The answers of a run, computed as far as they are missing."""
         key: dict[str, Json] = {"run": planned.id}
         if fresh:
-            shutil.rmtree(self.assets.root / "answers" / digest(dict(key), 32), ignore_errors=True)
+            folder = self.assets.root / "answers" / digest(dict(key), 32)
+            for old in (folder, folder.with_suffix(".partial")):
+                shutil.rmtree(old, ignore_errors=True)
         return self.assets.get_or_make(
             "answers", key, lambda folder: self._compute(planned, folder, progress)
         )
@@ -153,20 +133,20 @@ class Session:
         all attempts.
         """
         task = limited(planned.task, planned.run.limit)
-        done = [load_shard(path) for path in sorted(folder.glob("shard-*.npz"))]
-        have = np.concatenate([np.empty(0, np.int32), *(answers.items for answers, _ in done)])
-        todo: Ints = task.items[~np.isin(task.items, have)]
+        shards = Shards(folder)
+        todo: Ints = task.items[~np.isin(task.items, shards.items)]
         if len(todo):
             context = self._context(planned, progress)
+            if shards.dropped:
+                context.meter.count("corrupt_shards_dropped", shards.dropped)
             name = planned.run.method.name
             for answers, segment in _metered(planned.adapter, task.select(todo), context):
                 checked = task.check(answers)
                 _refuse_foreign(checked, todo, task)
-                write_shard(folder / f"shard-{len(done):06d}.npz", checked, segment)
-                done.append((checked, segment))
-                progress(name, sum(len(part) for part, _ in done), len(task.items))
-        _join(done, task, folder)
-        return sum(segment.seconds + segment.spent.reused for _, segment in done)
+                shards.add(checked, segment)
+                progress(name, len(shards), len(task.items))
+        join_shards(shards, task)
+        return sum(shard.segment.seconds + shard.segment.spent.reused for shard in shards.held)
 
     def _context(self, planned: Planned, progress: Progress) -> Context:
         meter = Meter()
@@ -208,9 +188,14 @@ class Session:
             error.line if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}",
             "\n".join(lines),
         )
-        record = Record(
-            planned.id, "failed", planned.run, provenance=self._provenance(planned, started), failure=failure
-        )
+        self.store_failure(planned, failure, started)
+
+    def store_failure(self, planned: Planned, failure: Failure, started: str = "") -> None:
+        """A failed record, unless a finished one of the same run is stored: that is worth more."""
+        if self.store.done(planned.id, planned.run.task.name, planned.run.method.name):
+            return
+        provenance = self._provenance(planned, started or _now())
+        record = Record(planned.id, "failed", planned.run, provenance=provenance, failure=failure)
         try:
             self.store.put(record, None, None, None)
         except TouchstoneError:
@@ -242,61 +227,6 @@ def _refuse_foreign(answers: Answers, todo: Ints, task: Task) -> None:
         raise TouchstoneError("the method answered an item it was not asked", where=f"item {int(strange[0])}")
     if len(np.unique(answers.items)) != len(answers.items):
         raise TouchstoneError("the method answered an item twice", where=task.spec.name)
-
-
-def write_shard(path: Path, answers: Answers, segment: Segment) -> None:
-    """One block on disk, whole or not at all, synced."""
-    partial = path.with_suffix(".tmp")
-    with partial.open("wb") as handle:
-        _save(handle, {**_arrays(answers), "segment": np.array(segment.to_text())})
-    partial.rename(path)
-
-
-def load_shard(path: Path) -> tuple[Answers, Segment]:
-    """A block and what it cost."""
-    with np.load(path) as held:
-        answers = _from_arrays({name: held[name] for name in held.files if name != "segment"})
-        return answers, Segment.from_text(str(held["segment"]))
-
-
-def read_answers(folder: Path) -> Answers:
-    """The joined answers of an asset folder."""
-    with np.load(folder / "answers.npz") as held:
-        return _from_arrays({name: held[name] for name in held.files})
-
-
-def _join(done: list[tuple[Answers, Segment]], task: Task, folder: Path) -> None:
-    parts = [answers for answers, _ in done]
-    rankings = [part for part in parts if isinstance(part, Rankings)]
-    whole: Answers
-    if task.spec.kind is Kind.RANK:
-        whole = Rankings.concatenate(rankings) if rankings else Rankings.empty(1)
-    elif task.spec.kind is Kind.GENERATE:
-        whole = Texts.concatenate([part for part in parts if isinstance(part, Texts)])
-    else:
-        whole = Choices.concatenate([part for part in parts if isinstance(part, Choices)])
-    with (folder / "answers.npz").open("wb") as handle:
-        _save(handle, _arrays(whole))
-    (folder / "segments.jsonl").write_text("".join(f"{segment.to_text()}\n" for _, segment in done))
-    for path in folder.glob("shard-*.npz"):
-        path.unlink()
-
-
-def _save(handle: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
-    """As .npz, on the disk when this returns."""
-    np.savez(handle, allow_pickle=False, **arrays)
-    handle.flush()
-    os.fsync(handle.fileno())
-
-
-def _arrays(answers: Answers) -> dict[str, np.ndarray]:
-    return answers.to_arrays() if isinstance(answers, Texts) else dict(answers.__dict__)
-
-
-def _from_arrays(arrays: dict[str, np.ndarray]) -> Answers:
-    if "texts" in arrays:
-        return Texts.from_arrays(arrays)
-    return Rankings(**arrays) if "docs" in arrays else Choices(**arrays)
 
 
 def _cost(segments: list[Segment], items: int) -> Cost:

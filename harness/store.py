@@ -152,6 +152,8 @@ class Store:
         if isinstance(task, RankTask):
             from harness.trec import rankings_against, read_run
 
+            if _is_empty(folder / RUN_FILE):  # nothing was found for any query
+                return Rankings.empty(1)
             rankings, _unknown = rankings_against(
                 read_run(folder / RUN_FILE), task.query_ids, task.corpus.find
             )
@@ -257,6 +259,13 @@ def _write_answers(folder: Path, task: Task, answers: Answers, record: Record) -
         else:
             columns |= {f"logprob_{i}": answers.logprobs[:, i] for i in range(answers.logprobs.shape[1])}
         pq.write_table(pa.table(columns), folder / ANSWERS_FILE, compression="zstd")
+
+
+def _is_empty(path: Path) -> bool:
+    import pyarrow as pa
+
+    with pa.input_stream(str(path), compression="detect") as stream:
+        return not stream.read(1)
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -55,6 +55,14 @@ class SearchSpec:
     docs: int = 16_384
 
 
+def vectors_key(encoder: Mapping[str, Json], corpus: TextCorpus) -> dict[str, Json]:
+    """The key of the vectors of a corpus: an encoder's identity without what it puts before queries, which
+    changes no document's vector.
+    """
+    used = {name: value for name, value in encoder.items() if name != "query_prompt"}
+    return {"encoder": used, "corpus": corpus.digest, "role": "document"}
+
+
 def corpus_vectors(
     encoder: Encoder, corpus: TextCorpus, get: GetOrMake, progress: Progress | None = None
 ) -> tuple[Vectors, Asset]:
@@ -63,9 +71,7 @@ def corpus_vectors(
     get: ``Assets.get_or_make`` or ``Context.asset``. The asset's seconds cover all attempts; an
     interrupted one loses the shard it was at.
     """
-    # What is put before queries changes no document's vector.
-    used = {name: value for name, value in encoder.identity.items() if name != "query_prompt"}
-    key: dict[str, Json] = {"encoder": used, "corpus": corpus.digest, "role": "document"}
+    key = vectors_key(encoder.identity, corpus)
     asset = get("vectors", key, lambda folder: _encode_shards(encoder, corpus, folder, progress))
     return cast(Vectors, np.load(asset.path / "vectors.npy", mmap_mode="r")), asset
 

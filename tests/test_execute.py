@@ -156,3 +156,41 @@ def test_random_answers_do_not_depend_on_blocks(session: Session) -> None:
     (whole,) = Random().run(task, context)
     (part,) = Random().run(task.select(task.items[3:5]), context)
     assert np.array_equal(whole.docs[3:5], part.docs)  # type: ignore[union-attr]
+
+
+def test_a_corrupt_shard_is_dropped_and_its_items_answered_again(session: Session, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    planned = session.plan(RunSpec(parse_method(f"tests.toys:Slow(log={log})"), session.catalog.task("toy")))
+
+    def stop(_what: str, done: int, _total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.execute(planned, stop)
+    first, second, third, fourth = sorted(session.assets.root.glob("answers/*.partial/shard-*.npz"))
+    body = bytearray(first.read_bytes())
+    body[body.find(b"\x93NUMPY") + 130] ^= 1  # one bit of the array
+    first.write_bytes(body)
+    third.write_bytes(third.read_bytes()[:200])
+    fourth.write_bytes(b"")
+    record = session.execute(planned, quiet)
+    answered = log.read_text().split()
+    assert sorted(answered) == sorted("0123" + "023" + "45")
+    assert record.counts["corrupt_shards_dropped"] == 3
+    assert record.counts["missing"] == 0
+    assert second.name == "shard-000001.npz"
+
+
+def test_a_failure_does_not_replace_a_finished_record(session: Session) -> None:
+    from harness.record import Failure
+
+    record = run(session, "oracle")
+    session.store_failure(session.plan(record.run), Failure("late", ""))
+    assert session.store.get(record.id) == record
+
+
+def test_a_run_that_finds_nothing_can_be_verified(session: Session) -> None:
+    record = run(session, "tests.toys:Nothing")
+    assert record.main is not None and record.main.value == 0.0
+    assert session.store.verify(record, session.task(record.run.task)) == []

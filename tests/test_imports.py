@@ -29,7 +29,7 @@ LAYERS = (
         "kilt_scores",
     },
     {"tasks", "models", "vectors", "adapter"},
-    {"registry", "catalog", "record", "store"},
+    {"registry", "catalog", "record", "shards", "store"},
     {"execute"},
     {"plan", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},
     {"cli"},

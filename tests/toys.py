@@ -201,6 +201,19 @@ class NotANumber(Adapter):
         yield answers
 
 
+class Nothing(Adapter):
+    """Finds no document for any query."""
+
+    name = "nothing"
+    family = "toys"
+    kinds = frozenset({Kind.RANK})
+    about = "Empty rankings."
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        docs = np.full((len(task.items), 3), -1, np.int32)
+        yield Rankings(task.items, docs, np.full(docs.shape, -np.inf, np.float32))
+
+
 def same_answers(task: Task, items: np.ndarray) -> Answers:
     """The same answer for every item."""
     if task.spec.kind is Kind.CHOOSE:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
 
 from harness.adapter import Adapter, Context, Need, Paper
 from harness.answers import Answers, Rankings
+from harness.assets import asset_name
 from harness.models.encoder import EncoderSpec, encoder_identity
 from harness.models.source import PACKAGED_MODEL, find_model, require_neural
-from harness.spec import Json, Kind
+from harness.spec import Json, Kind, digest
 from harness.tasks.base import Task, blocks
 from harness.tasks.rank import RankTask
-from harness.vectors import SearchSpec, corpus_vectors, top_k
+from harness.vectors import SearchSpec, corpus_vectors, top_k, vectors_key
 
 BLOCK = 1024
 NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
@@ -61,8 +62,12 @@ class Dense(Adapter):
     def need(self, task: Task) -> Need:
         """The weights, torch, and the corpus vectors of a 768-dimensional model."""
         weights = find_model(self.settings.model, self.settings.revision, self.name).weight_bytes
-        vectors = len(task.corpus) * 768 * 4 if isinstance(task, RankTask) else 0
-        return Need(RUNTIME_BYTES + weights + vectors, RUNTIME_BYTES + weights)
+        identity = encoder_identity(self._spec("cpu"))
+        need = Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=f"encoder {digest(identity)}")
+        if not isinstance(task, RankTask):
+            return need
+        vectors = asset_name("vectors", vectors_key(identity, task.corpus))
+        return replace(need, bytes=need.bytes + len(task.corpus) * 768 * 4, assets=(vectors,))
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.adapter import Adapter, Context, Need, Paper
 from harness.answers import PAD, Answers, Rankings
+from harness.assets import asset_name
 from harness.data.corpus import Corpus
 from harness.meter import package_version
 from harness.spec import Json, Kind
@@ -51,7 +52,9 @@ class Bm25(Adapter):
 
     def need(self, task: Task) -> Need:
         """About 60 postings a document at 8 bytes, and their score matrix while it is built."""
-        return Need(bytes=len(task.corpus) * 60 * 24 if isinstance(task, RankTask) else 0)
+        if not isinstance(task, RankTask):
+            return Need()
+        return Need(bytes=len(task.corpus) * 60 * 24, assets=(asset_name("bm25s", self._key(task)),))
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries."""
@@ -59,8 +62,9 @@ class Bm25(Adapter):
 
         assert isinstance(task, RankTask)
         with context.meter.phase("index"):
-            key: dict[str, Json] = {"corpus": task.corpus.digest, **asdict(self.settings), **self.made_with()}
-            asset = context.asset("bm25s", key, lambda folder: self._index(task.corpus, folder, context))
+            asset = context.asset(
+                "bm25s", self._key(task), lambda folder: self._index(task.corpus, folder, context)
+            )
             index = bm25s.BM25.load(str(asset.path), mmap=True)
         depth = task.search_depth
         with context.meter.phase("load"):
@@ -71,6 +75,9 @@ class Bm25(Adapter):
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
                 yield self._search(index, task.select(items), depth)
+
+    def _key(self, task: RankTask) -> dict[str, Json]:
+        return {"corpus": task.corpus.digest, **asdict(self.settings), **self.made_with()}
 
     def _index(self, corpus: Corpus, folder: Path, context: Context) -> None:
         import bm25s

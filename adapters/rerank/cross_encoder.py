@@ -13,7 +13,7 @@ from harness.answers import PAD, Answers, Rankings
 from harness.errors import TouchstoneError
 from harness.models.reranker import Reranker, RerankerSpec, reranker_identity
 from harness.models.source import find_model, require_neural
-from harness.spec import Json, Kind
+from harness.spec import Json, Kind, digest
 from harness.tasks.base import Task, blocks
 from harness.tasks.rank import RankTask
 
@@ -61,7 +61,8 @@ class CrossEncoderRerank(Adapter):
     def need(self, task: Task) -> Need:
         """The weights and torch."""
         weights = find_model(self.settings.model, self.settings.revision, self.name).weight_bytes
-        return Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights)
+        model = f"reranker {digest(reranker_identity(self._spec('cpu')))}"
+        return Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=model)
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries."""

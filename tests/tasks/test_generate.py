@@ -16,9 +16,10 @@ from harness.catalog import Catalog
 from harness.cli import group
 from harness.data.kilt import read_answers_file
 from harness.errors import TouchstoneError
-from harness.execute import Segment, Session, load_shard, write_shard
+from harness.execute import Session
 from harness.kilt_scores import normalised
 from harness.meter import Spent
+from harness.shards import Segment, load_shard, write_shard
 from harness.spec import Kind, TaskSpec
 from harness.tasks.generate import GenerateTask
 from harness.tasks.load import load_task, load_written
