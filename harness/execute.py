@@ -136,7 +136,7 @@ class Session:
         shards = Shards(folder)
         todo: Ints = task.items[~np.isin(task.items, shards.items)]
         if len(todo):
-            context = self._context(planned, progress)
+            context = self.context(planned, progress)
             if shards.dropped:
                 context.meter.count("corrupt_shards_dropped", shards.dropped)
             name = planned.run.method.name
@@ -148,7 +148,8 @@ class Session:
         join_shards(shards, task)
         return sum(shard.segment.seconds + shard.segment.spent.reused for shard in shards.held)
 
-    def _context(self, planned: Planned, progress: Progress) -> Context:
+    def context(self, planned: Planned, progress: Progress) -> Context:
+        """What *planned*'s adapter is handed."""
         meter = Meter()
 
         def first_stage(method: str) -> Rankings:

@@ -18,6 +18,8 @@ COMMANDS = {
     "list": "List methods, tasks or suites.",
     "show": "Show one run: scores, costs, provenance.",
     "score": "Score a TREC run file made elsewhere, or rescore a stored run.",
+    "latency": "Time single queries of a stored run's method: p50, p95, p99.",
+    "check-batching": "Compare answers at batch 1 with those of a run's batches.",
     "compare": "Compare two runs item by item, with a paired test.",
     "site": "Build or serve the leaderboard site.",
     "doctor": "Report what is installed here: extras, Java, devices, mirror, hub.",
@@ -35,7 +37,8 @@ class LazyGroup(click.Group):
         """Import the one module asked for."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"harness.cli.{cmd_name}_command"), "command")  # noqa: B009
+        module = importlib.import_module(f"harness.cli.{cmd_name.replace('-', '_')}_command")
+        command = getattr(module, "command")  # noqa: B009
         assert isinstance(command, click.Command)
         return command
 

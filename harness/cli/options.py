@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from harness.execute import Session
+    from harness.execute import Planned, Session
     from harness.plan import Request
+    from harness.record import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +48,33 @@ def request_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def device_option(function: F) -> F:
+    """``--device``."""
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")(
+        function
+    )
+
+
+def seed_option(function: F) -> F:
+    """``--seed``."""
+    return click.option("--seed", type=int, default=0, show_default=True)(function)
+
+
+def stored_run(session: Session, method: str, task: str, seed: int) -> tuple[Record, Planned]:
+    """The finished record of a method on a task, and the run as it would be made now; an error when today's
+    code, models or data would make another run.
+    """
+    from harness.errors import TouchstoneError
+    from harness.registry import parse_method
+    from harness.spec import RunSpec
+
+    planned = session.plan(RunSpec(parse_method(method), session.catalog.task(task), seed))
+    record = session.store.done(planned.id, planned.run.task.name, planned.run.method.name)
+    if record is None:
+        raise TouchstoneError("the run is not stored", where=str(session.store.root), fix=planned.run.command)
+    return record, planned
 
 
 def session_for(results: Path, device: str = "auto") -> Session:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import request_from, request_options, results_option, session_for
+from harness.cli.options import device_option, request_from, request_options, results_option, session_for
 from harness.errors import ExitCode, TouchstoneError
 from harness.execute import Session
 from harness.plan import Cell, cells
@@ -17,10 +17,11 @@ from harness.plan import Cell, cells
 @click.command("run")
 @request_options
 @results_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@device_option
 @click.option("--fresh", is_flag=True, help="Compute answers anew instead of going on from stored ones.")
+@click.option("--latency", is_flag=True, help="Time single queries too, in a mode of its own.")
 @click.option("--available", is_flag=True, help="Do not fail for cells that cannot run on this machine.")
-def command(results: Path, device: str, fresh: bool, available: bool, **options: Any) -> int:
+def command(results: Path, device: str, fresh: bool, latency: bool, available: bool, **options: Any) -> int:
     """Run methods on tasks, or a whole suite. What is stored already is not run again."""
     from harness.cli.tables import console, result_tables
 
@@ -33,6 +34,8 @@ def command(results: Path, device: str, fresh: bool, available: bool, **options:
         screen.print(f"Nothing to do: {_runs(len(planned))} stored in {results}.")
     finished = _execute(todo, session, fresh)
     shown = [finished.get(cell.run.method.name + "\0" + cell.run.task.name, cell) for cell in planned]
+    if latency:
+        shown = [_timed(cell, session) for cell in shown]
     for drawn in result_tables(shown):
         screen.print(drawn, markup=False, soft_wrap=isinstance(drawn, str))
     if finished:
@@ -79,6 +82,16 @@ def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]
             progress.remove_task(bar)
             progress.advance(whole)
     return finished
+
+
+def _timed(cell: Cell, session: Session) -> Cell:
+    from harness.timed import TimedSpec, time_single
+
+    if cell.record is None or cell.planned is None or cell.record.status != "done":
+        return cell
+    click.echo(f"timing {cell.run.method.name} on {cell.run.task.name}", err=True)
+    record = time_single(session, cell.record, cell.planned, TimedSpec(), lambda *_a: None)
+    return replace(cell, record=record)
 
 
 def _exit_code(shown: list[Cell], available: bool) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import results_option
-from harness.record import RECORD_FILE, Latency, Record
+from harness.record import RECORD_FILE, Record
 
 
 @click.command("show")
@@ -28,7 +28,7 @@ def command(run: str, results: Path, as_json: bool) -> None:
 
 
 def _print(record: Record, folder: Path) -> None:
-    from harness.cli.tables import console, table
+    from harness.cli.tables import console, latency_rows, table
     from harness.format import score_text
 
     screen = console()
@@ -47,7 +47,7 @@ def _print(record: Record, folder: Path) -> None:
         screen.print(table("Scores", ["measure", "value [95 %]", ">items", "published"], rows))
     screen.print(table("Cost", ["what", ">value"], _costs(record)))
     if record.latency:
-        screen.print(table("Latency of single queries", ["what", ">value"], _latency(record.latency)))
+        screen.print(table("Latency of single queries", ["what", ">value"], latency_rows(record.latency)))
     screen.print(table("Provenance", ["what", "value"], _provenance(record, folder)))
 
 
@@ -67,18 +67,6 @@ def _costs(record: Record) -> Iterable[list[str]]:
     for part, joules in (cost.joules or {}).items():
         yield [f"energy, {part}", f"{joules:,.1f} J"]
     yield ["stretches of work", str(cost.segments)]
-
-
-def _latency(latency: Latency) -> Iterable[list[str]]:
-    from harness.format import latency as shown
-
-    yield ["p50", shown(latency.p50)]
-    yield ["p95", shown(latency.p95)]
-    yield ["p99", shown(latency.p99)]
-    yield ["queries, one at a time", f"{latency.count:,} after {latency.warm_up:,} to warm up"]
-    if latency.excludes:
-        yield ["not in it", f"the rankings of {', '.join(latency.excludes)}"]
-    yield ["on", ", ".join(f"{key} {value}" for key, value in latency.hardware.items())]
 
 
 def _provenance(record: Record, folder: Path) -> Iterable[list[str]]:

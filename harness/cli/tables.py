@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harness.format import duration, latency, score_text, size
 from harness.plan import Cell
+from harness.record import Latency
 from harness.spec import RunSpec
 
 
@@ -28,6 +29,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for row in rows:
         drawn.add_row(*row)
     return drawn
+
+
+def latency_rows(timed: Latency) -> Iterable[list[str]]:
+    """What a timed measurement says, a row a fact."""
+    for name in ("p50", "p95", "p99"):
+        yield [name, latency(getattr(timed, name))]
+    yield ["queries, one at a time", f"{timed.count:,} after {timed.warm_up:,} to warm up"]
+    if timed.excludes:
+        yield ["not in it", f"the rankings of {', '.join(timed.excludes)}"]
+    yield ["on", ", ".join(f"{key} {value}" for key, value in timed.hardware.items())]
 
 
 def published_text(run: RunSpec) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import TouchstoneError
+from harness.modes import mode
 
 if TYPE_CHECKING:
     import torch
@@ -71,13 +72,13 @@ def run_batches(
     """Call ``run(rows)`` until every row was in one batch, longest rows first.
 
     When a batch does not fit in memory, it and all later ones are halved; a single row that does not is an
-    error.
+    error. In the mode of single rows every batch is one row.
     """
     order = np.argsort(-lengths, kind="stable")
-    start, tokens = 0, limits.tokens
+    start, tokens, most = 0, limits.tokens, 1 if mode().single_rows else limits.rows
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
-        rows = order[start : start + max(1, min(tokens // longest, limits.rows))]
+        rows = order[start : start + max(1, min(tokens // longest, most))]
         failure = _attempt(run, rows)
         if failure is not None:
             if len(rows) == 1:

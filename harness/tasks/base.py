@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol, Self
 
 from harness.answers import Answers, Ints
+from harness.modes import mode
 from harness.scores import Scores
 from harness.spec import TaskSpec
 
@@ -43,6 +44,7 @@ class Task(Protocol):
 
 
 def blocks(items: Ints, size: int) -> Iterator[Ints]:
-    """*items* in runs of at most *size*."""
+    """*items* in runs of at most *size*; of one in the mode of single items."""
+    size = 1 if mode().single_items else size
     for start in range(0, len(items), size):
         yield items[start : start + size]
