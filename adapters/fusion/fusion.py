@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.adapter import Adapter, Context, Paper
-from harness.answers import PAD, Answers, Rankings
+from harness.answers import Answers, Rankings
 from harness.errors import TouchstoneError
+from harness.fuse import Floats64, minmax, reciprocal_ranks, summed
 from harness.spec import Json, Kind
 from harness.tasks.base import Task, blocks
 from harness.tasks.rank import RankTask
 
 BLOCK = 512
-Floats64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,38 +74,3 @@ class Fusion(Adapter):
 
     def _points(self, part: Rankings) -> Floats64:
         return reciprocal_ranks(part, self.settings.k) if self.settings.mode == "rrf" else minmax(part)
-
-
-def reciprocal_ranks(part: Rankings, k: int) -> Floats64:
-    """1 / (k + rank), rank from 1 (Cormack et al. 2009); 0 for padding."""
-    points = 1.0 / (k + np.arange(1, part.depth + 1, dtype=np.float64))
-    return np.where(part.docs == PAD, 0.0, points)
-
-
-def minmax(part: Rankings) -> Floats64:
-    """Scores mapped to 0..1 for each query, over its own documents; all 1 when they are equal."""
-    held = part.docs != PAD
-    high = np.where(held, part.scores, -np.inf).max(axis=1, keepdims=True).astype(np.float64)
-    low = np.where(held, part.scores, np.inf).min(axis=1, keepdims=True).astype(np.float64)
-    span = high - low
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = np.where(span > 0, (part.scores.astype(np.float64) - low) / span, 1.0)
-    return np.where(held, scaled, 0.0)
-
-
-def summed(
-    docs: npt.NDArray[np.int32], points: Floats64, depth: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Points of equal documents added within each row; the best *depth* as (docs, scores), padded."""
-    order = np.argsort(docs, axis=1, kind="stable")
-    docs, points = np.take_along_axis(docs, order, 1), np.take_along_axis(points, order, 1)
-    first = np.ones(docs.shape, bool)
-    first[:, 1:] = docs[:, 1:] != docs[:, :-1]
-    groups = np.cumsum(first.ravel()) - 1
-    totals = np.bincount(groups, weights=points.ravel())[groups].reshape(docs.shape)
-    totals = np.where(first & (docs != PAD), totals, -np.inf)
-    best = np.argsort(-totals, axis=1, kind="stable")[:, :depth]
-    scores = np.take_along_axis(totals, best, 1)
-    return np.where(np.isneginf(scores), PAD, np.take_along_axis(docs, best, 1)).astype(
-        np.int32
-    ), scores.astype(np.float32)

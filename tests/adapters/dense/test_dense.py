@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.dense.dense import Dense, Settings
+from adapters.dense.dense import Dense
 from harness.answers import Rankings
+from harness.dense import DenseSettings
 from harness.execute import Session, read_answers
 from harness.models.encoder import EncoderSpec, load_encoder
 from harness.registry import parse_method
@@ -68,10 +69,10 @@ def test_what_it_is_made_with_names_the_model_and_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["encoder"]["model"] == "all-MiniLM-L6-v2"
-    cut = Dense(Settings(max_length=128)).made_with()["encoder"]
+    cut = Dense(DenseSettings(max_length=128)).made_with()["encoder"]
     assert isinstance(cut, dict)
     assert cut["max_length"] == 128
-    assert Dense(Settings(max_length=128)).made_with() != Dense().made_with()
+    assert Dense(DenseSettings(max_length=128)).made_with() != Dense().made_with()
 
 
 @needs("minilm")

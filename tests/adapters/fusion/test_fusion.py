@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.fusion.fusion import minmax, reciprocal_ranks, summed
 from harness.answers import PAD, Rankings
 from harness.errors import TouchstoneError
 from harness.execute import Session
+from harness.fuse import minmax, reciprocal_ranks, summed
 from harness.registry import make_adapter, parse_method
 from tests.test_execute import run
 

@@ -1,0 +1,124 @@
+"""Dense retrieval's one way to vectors: the encoder settings that dense methods share, and what is made of them.
+
+A dense method derives its ``Settings`` from ``DenseSettings`` and its class from ``DenseAdapter``, which brings
+``check``, ``made_with``, ``need`` and ``notes``; in ``run`` it calls ``self.vectors(task, context)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from harness.adapter import Adapter, Context, Need
+from harness.answers import Floats, Ints, Rankings
+from harness.assets import asset_name
+from harness.models.encoder import Encoder, EncoderSpec, encoder_identity
+from harness.models.source import PACKAGED_MODEL, find_model, require_neural
+from harness.spec import Json, digest
+from harness.tasks.base import Task
+from harness.tasks.rank import RankTask
+from harness.vectors import SearchSpec, Vectors, corpus_vectors, top_k, vectors_key
+
+NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
+RUNTIME_BYTES = 2_000_000_000  # torch, a batch and a block of scores
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """auto and 0 mean: as the model's own files say."""
+
+    model: Annotated[str, "the packaged all-MiniLM-L6-v2, a folder, or a hub id"] = PACKAGED_MODEL
+    revision: Annotated[str, "commit, tag or branch of a hub id"] = ""
+    pooling: Annotated[Literal["auto", "mean", "cls", "last"], "from token vectors to a text's"] = "auto"
+    max_length: Annotated[int, "tokens a text is cut at"] = 0
+    similarity: Annotated[Literal["auto", "cosine", "dot"], "of two vectors"] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], "of the encoder"] = "fp32"
+    query_prompt: Annotated[str, "put before every query"] = "auto"
+    document_prompt: Annotated[str, "put before every document"] = "auto"
+
+    def encoder_spec(self, device: str = "cpu") -> EncoderSpec:
+        """The encoder these settings name."""
+        options = {field.name: getattr(self, field.name) for field in fields(DenseSettings)}
+        normalise = NORMALISE[options.pop("similarity")]
+        return EncoderSpec(**options, normalise=normalise, device=device)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseVectors:
+    """An encoder with the vectors of one corpus: documents float32[n, d], on disk."""
+
+    encoder: Encoder
+    documents: Vectors
+    context: Context
+
+    def encode(self, queries: Sequence[str]) -> Floats:
+        """float32[len(queries), d], computed now."""
+        return self.encoder.encode(queries, "query")
+
+    def all_queries(self, task: RankTask) -> Floats:
+        """float32[q, d] of every judged query of the whole task, whatever part of it is to do; cached."""
+        key: dict[str, Json] = {
+            "encoder": self.encoder.identity,
+            "queries": digest(list(task.query_texts), 32),
+            "role": "query",
+        }
+
+        def make(folder: Path) -> None:
+            np.save(folder / "vectors.npy", self.encode(task.query_texts))
+
+        found: Floats = np.load(self.context.asset("query-vectors", key, make).path / "vectors.npy")
+        return found
+
+    def search(self, queries: Floats, k: int) -> tuple[Ints, Floats]:
+        """The k best documents of each query vector by dot product: int32[q, k], float32[q, k]."""
+        return top_k(queries, self.documents, SearchSpec(k, self.context.device))
+
+    def rankings(self, task: RankTask, items: Ints, queries: Floats) -> Rankings:
+        """*items* ranked by their query vectors, without what the task hides, cut at its depth."""
+        return task.check(Rankings(items, *self.search(queries, task.search_depth)))
+
+
+class DenseAdapter(Adapter):
+    """What methods over one encoder's vectors have in common."""
+
+    extras = ("neural",)
+    Settings = DenseSettings
+    settings: DenseSettings
+
+    def check(self) -> None:
+        """torch and transformers are installed."""
+        require_neural(self.name)
+
+    def made_with(self) -> dict[str, Json]:
+        """The encoder's identity."""
+        return {"encoder": encoder_identity(self.settings.encoder_spec())}
+
+    def need(self, task: Task) -> Need:
+        """The weights, torch, and the corpus vectors of a 768-dimensional model."""
+        weights = find_model(self.settings.model, self.settings.revision, self.name).weight_bytes
+        identity = encoder_identity(self.settings.encoder_spec())
+        need = Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=f"encoder {digest(identity)}")
+        if not isinstance(task, RankTask):
+            return need
+        vectors = asset_name("vectors", vectors_key(identity, task.corpus))
+        return replace(need, bytes=need.bytes + len(task.corpus) * 768 * 4, assets=(vectors,))
+
+    def notes(self, task: Task) -> tuple[str, ...]:
+        """The model it ran with."""
+        files = find_model(self.settings.model, self.settings.revision, self.name)
+        return (f"vectors of {files.name} ({files.revision})",)
+
+    def vectors(self, task: RankTask, context: Context) -> DenseVectors:
+        """The encoder, loaded once a process, and the corpus vectors, from the cache or encoded now."""
+        with context.meter.phase("load"):
+            encoder = context.encoder(self.settings.encoder_spec(context.device))
+        with context.meter.phase("index"):
+            documents, _ = corpus_vectors(
+                encoder, task.corpus, context.asset, partial(context.progress, "encode")
+            )
+        return DenseVectors(encoder, documents, context)
