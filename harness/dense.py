@@ -1,7 +1,7 @@
-"""Dense retrieval's one way to vectors: the encoder settings that dense methods share, and what is made of them.
+"""Dense retrieval's one way to vectors: the encoder settings that dense methods share, and what they give.
 
-A dense method derives its ``Settings`` from ``DenseSettings`` and its class from ``DenseAdapter``, which brings
-``check``, ``made_with``, ``need`` and ``notes``; in ``run`` it calls ``self.vectors(task, context)``.
+A dense method derives its ``Settings`` from ``DenseSettings`` and its class from ``DenseAdapter``, which
+brings ``check``, ``made_with``, ``need`` and ``notes``; in ``run`` it calls ``self.vectors(task, context)``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The one training loop of methods that learn: seeded, told in epochs, gone on with after a kill, bit-equal.
 
-A method describes what it trains as a ``Learner``; ``trained`` gives the module from the cache or trains it now.
-Queries that are scored are never trained on: ``cross_fit`` splits a task's own queries into folds, and each
-query is answered by the module of the fold that did not see it.
+A method describes what it trains as a ``Learner``; ``trained`` gives the module from the cache or trains it
+now. What queries may be trained on is said in ``harness.folds``.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,13 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.adapter import Context
-from harness.answers import Ints
 from harness.errors import TouchstoneError
-from harness.measures import parse_measure
 from harness.models.batching import Progress, torch_device_type
 from harness.models.source import library_identity
 from harness.spec import Json, digest
-from harness.tasks.rank import RankTask
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +70,7 @@ class Learner(Protocol):
         """Number of training examples."""
 
     def start(self) -> torch.nn.Module:
-        """The untrained module, on its device. torch is seeded; parameters without gradient stay as they are."""
+        """The untrained module, on its device; torch is seeded. What needs no gradient stays as it is."""
 
     def loss(self, module: Any, rows: Longs) -> torch.Tensor:
         """The mean loss of some examples, a scalar with a gradient."""
@@ -115,7 +111,9 @@ def trained(context: Context, learner: Learner, spec: TrainSpec, what: str) -> t
     module = _started(learner, spec)
     load_weights(module, asset.path)
     told = json.loads((asset.path / "history.json").read_text())
-    return module.eval(), History(tuple(told["losses"]), tuple(told["qualities"]), told["best"], told["seconds"])
+    return module.eval(), History(
+        tuple(told["losses"]), tuple(told["qualities"]), told["best"], told["seconds"]
+    )
 
 
 def _started(learner: Learner, spec: TrainSpec) -> torch.nn.Module:
@@ -308,49 +306,3 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
     with partial_path.open("rb") as handle:
         os.fsync(handle.fileno())
     partial_path.rename(path)
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """Item numbers int32: train to learn from, dev to stop and set thresholds by, test to answer."""
-
-    train: Ints
-    dev: Ints
-    test: Ints
-
-
-def cross_fit(names: Sequence[str], folds: int = 5, dev: float = 0.25, seed: int = 0) -> list[Fold]:
-    """The items 0..n-1 in *folds* parts by the digests of their *names*; each part is one fold's test.
-
-    Of the others, a share *dev* is held out for early stopping and thresholds (one item at least). The
-    split rests on names and seed alone. Fewer than three items are a TouchstoneError.
-    """
-    n = len(names)
-    if n < 3 or folds < 2 or not 0.0 < dev < 1.0:
-        raise TouchstoneError(
-            f"cannot split {n} queries into {folds} folds",
-            why="each fold needs a query to train on, one to stop by and one to answer",
-        )
-    order = np.array(sorted(range(n), key=lambda item: digest([names[item], seed])), np.int32)
-    count = min(folds if n > 3 else 3, n)
-    parts = [order[number::count] for number in range(count)]
-    found = []
-    for number, part in enumerate(parts):
-        others = np.concatenate([other for place, other in enumerate(parts) if place != number])
-        held = min(len(others) - 1, max(1, round(dev * len(others))))
-        found.append(Fold(np.sort(others[held:]), np.sort(others[:held]), np.sort(part)))
-    return found
-
-
-def relevant_grade(task: RankTask) -> int:
-    """The smallest grade that the task's binary measures count as relevant: the largest ``rel`` among them."""
-    return max((parse_measure(name).rel for name in task.spec.measures if "KILT" not in name), default=1)
-
-
-def positives(task: RankTask, items: Ints) -> list[Ints]:
-    """For each item, its relevant documents that the corpus holds (see ``relevant_grade``)."""
-    least, found = relevant_grade(task), []
-    for item in items.tolist():
-        docs, grades = task.relevant(item)
-        found.append(docs[(grades >= least) & (docs < len(task.corpus))])
-    return found

@@ -29,7 +29,7 @@ LAYERS = (
         "kilt_scores",
         "fuse",
     },
-    {"tasks", "models", "vectors", "adapter", "dense", "training"},
+    {"tasks", "models", "vectors", "adapter", "dense", "folds", "training"},
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},
     {"plan", "timed", "batch_check", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},

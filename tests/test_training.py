@@ -1,4 +1,4 @@
-"""The training loop: repeatable, gone on with after kill -9 to the same bits, stopped early; and the folds."""
+"""The training loop: repeatable, gone on with after kill -9 to the same bits, stopped early."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness import training
 from harness.adapter import Context
 from harness.answers import Rankings
 from harness.assets import Assets
 from harness.errors import TouchstoneError
-from harness.execute import Session
 from harness.spec import Json
-from harness.tasks.rank import RankTask
-from harness.training import TrainSpec, cross_fit, load_weights, positives, relevant_grade, train, trained
+from harness.training import TrainSpec, load_weights, train, trained
 from tests.needs import needs
 
 SPEC = TrainSpec(epochs=4, batch=8, learning_rate=0.05, warmup=0.2, schedule="linear", clip=1.0, patience=9)
@@ -164,37 +160,3 @@ def test_mistakes(tmp_path: Path) -> None:
 
     with pytest.raises(TouchstoneError, match="of another module"):
         load_weights(torch.nn.Linear(2, 2), tmp_path / "t")
-    with pytest.raises(TouchstoneError, match="cannot split 2 queries"):
-        cross_fit(["a", "b"])
-
-
-@given(st.integers(3, 40), st.integers(2, 7), st.floats(0.05, 0.95), st.integers(0, 3))
-def test_folds_answer_each_query_once_and_never_train_on_it(n: int, folds: int, dev: float, seed: int) -> None:
-    names = [f"q{i}" for i in range(n)]
-    found = cross_fit(names, folds, dev, seed)
-    assert sorted(item for fold in found for item in fold.test.tolist()) == list(range(n))
-    for fold in found:
-        assert len(fold.train) and len(fold.dev) and len(fold.test)
-        assert sorted([*fold.train, *fold.dev, *fold.test]) == list(range(n))
-    again = cross_fit(names, folds, dev, seed)
-    assert all(np.array_equal(a.train, b.train) for a, b in zip(found, again, strict=True))
-
-
-def test_a_split_moves_with_names_not_places() -> None:
-    names = [f"q{i}" for i in range(12)]
-    forward, backward = cross_fit(names, 3), cross_fit(names[::-1], 3)
-    for one, other in zip(forward, backward, strict=True):
-        assert {names[i] for i in one.test} == {names[::-1][i] for i in other.test}
-
-
-def test_positives_are_what_the_measures_count(session: Session) -> None:
-    task = session.task(session.catalog.task("toy"))
-    assert isinstance(task, RankTask)
-    assert relevant_grade(task) == 1
-    from dataclasses import replace
-
-    strict = replace(task, spec=replace(task.spec, measures=("nDCG@10", "AP(rel=2)")))
-    assert relevant_grade(strict) == 2
-    assert [len(docs) for docs in positives(task, task.items[:2])] == [5, 5]
-    docs = positives(strict, task.items[:1])[0]
-    assert len(docs) == 2 and set(docs.tolist()) < set(task.relevant(0)[0].tolist())
