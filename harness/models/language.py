@@ -1,11 +1,10 @@
-"""Causal language models: log-probabilities of continuations, and greedy text."""
+"""Language models behind one protocol, and how one is found, identified and loaded."""
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,19 +13,12 @@ import numpy.typing as npt
 
 from harness.answers import Floats
 from harness.data.dataset import mirror
-from harness.errors import TouchstoneError
-from harness.models.batching import (
-    Longs,
-    Progress,
-    Ragged,
-    batch_limits,
-    prepare_torch,
-    run_batches,
-    to_device,
-    torch_device_type,
-)
+from harness.errors import MissingExtra, TouchstoneError
+from harness.models.batching import Progress, prepare_torch, torch_device_type
+from harness.models.generation import GREEDY, Allowed, Generated, Sampling, TokenTrie
 from harness.models.llama2c import Llama2cTokenizer, load_llama2c, read_shape
 from harness.models.profile import position_limit
+from harness.models.prompts import Chat, Message, Prompt, Request
 from harness.models.source import (
     ModelFiles,
     Precision,
@@ -36,17 +28,37 @@ from harness.models.source import (
     library_identity,
     require_neural,
 )
-from harness.models.tokenizer import FolderTokenizer, Tokenizer, shared_prefix
+from harness.models.tokenizer import FolderTokenizer
 from harness.spec import Json
 
-CODE_VERSION = 1  # raise when a change here can move a log-probability or a text
+__all__ = [
+    "GREEDY",
+    "Allowed",
+    "Chat",
+    "Generated",
+    "LanguageModel",
+    "LanguageModelSpec",
+    "Message",
+    "Prompt",
+    "Request",
+    "Sampling",
+    "TokenTrie",
+    "language_model_identity",
+    "load_language_model",
+]
+
+CODE_VERSION = 2  # raise when a change here can move a log-probability or a text
 STORIES = "stories260K"
 WHO = "the language model"
 
 
 @dataclass(frozen=True)
 class LanguageModelSpec:
-    """A causal language model: a hub id, a folder, a llama2.c file, or the mirror's ``stories260K``."""
+    """A causal language model.
+
+    model: a hub id, a folder, a llama2.c file, or the mirror's ``stories260K``. device: ``cpu``, ``cuda``,
+    ``cuda:1``; several for one model as ``cuda:0+cuda:1``, or ``auto`` for all that are visible.
+    """
 
     model: str
     revision: str = ""
@@ -54,16 +66,12 @@ class LanguageModelSpec:
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class Request:
-    """A prompt and the continuations to compare."""
-
-    prompt: str
-    continuations: tuple[str, ...]
-
-
 class LanguageModel(Protocol):
-    """A causal language model with its tokenizer."""
+    """A causal language model with its tokenizer. Prompts are texts, token ids or chats.
+
+    What a back end cannot do is a TouchstoneError that says so. A prompt longer than the window loses its
+    beginning and is counted in ``truncated``.
+    """
 
     @property
     def identity(self) -> dict[str, Json]:
@@ -83,13 +91,50 @@ class LanguageModel(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
 
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The tokens that the model reads for a prompt; an empty one is the start token."""
+
     def continuation_logprobs(
         self, requests: Sequence[Request], progress: Progress | None = None
     ) -> list[Floats]:
         """For each request float32[its continuations]: sums of their tokens' natural log-probabilities."""
 
-    def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """The most likely next tokens, one after the other, as text; ends early at an end token."""
+    def token_logprobs(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], progress: Progress | None = None
+    ) -> list[npt.NDArray[np.float64]]:
+        """For each (context, targets) of token ids float64[targets]: natural log-probabilities.
+
+        An empty context is the start token. Pairs that do not fit the window are errors.
+        """
+
+    def next_token_logits(self, prompts: Sequence[Prompt]) -> Floats:
+        """float32[prompts, vocabulary]: unnormalised log-probabilities of the next token."""
+
+    def hidden_states(
+        self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]] | None = None
+    ) -> list[Floats]:
+        """For each prompt float32[its positions, dimensions]: the last layer, after its norm.
+
+        positions: token positions of each prompt, negative ones from the end; None: all tokens.
+        """
+
+    def generate(
+        self,
+        prompt: Prompt,
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        allowed: Allowed | None = None,
+    ) -> str:
+        """The text after one prompt; ends early at an end token, a stop text, or when nothing is allowed."""
+
+    def generate_many(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        allowed: Allowed | None = None,
+    ) -> list[Generated]:
+        """The text after each prompt; what one writes does not depend on the others."""
 
 
 def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
@@ -116,163 +161,53 @@ def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
 def load_language_model(spec: LanguageModelSpec) -> LanguageModel:
     """The language model of *spec*, in memory."""
     require_neural(WHO)
-    identity = {**language_model_identity(spec), "device": torch_device_type(spec.device)}
+    identity = {**language_model_identity(spec), "device": _device_kind(spec.device)}
     prepare_torch()
+    import torch
+
+    from harness.models.causal import CausalModel
+    from harness.models.network import Network
+
+    dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
     checkpoint = _llama2c_checkpoint(spec.model)
     if checkpoint is not None:
+        if _several(spec.device):
+            raise TouchstoneError(f"a llama2.c checkpoint runs on one device, not on '{spec.device}'")
         shape = read_shape(checkpoint)
         tokenizer = Llama2cTokenizer.read(_llama2c_tokenizer(checkpoint), shape.vocab_size)
-        return CausalModel(load_llama2c(checkpoint), tokenizer, shape.max_seq_len, spec, identity)
+        model = load_llama2c(checkpoint).to(device=spec.device, dtype=dtype)
+        return CausalModel(Network(model), tokenizer, shape.max_seq_len, identity)
     files = find_model(spec.model, spec.revision, WHO)
-    return CausalModel(
-        _load_model(files), FolderTokenizer(files), position_limit(files) or 2048, spec, identity
-    )
+    model = _load_model(files, spec.device, dtype)
+    return CausalModel(Network(model), FolderTokenizer(files), position_limit(files) or 2048, identity)
 
 
-class CausalModel:
-    """A transformers causal model. Batches are sorted by length and padded on the right."""
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        max_tokens: int,
-        spec: LanguageModelSpec,
-        identity: dict[str, Json],
-    ) -> None:
-        import torch
-
-        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        self._model = model.to(device=spec.device, dtype=dtype).eval()
-        self._tokenizer = tokenizer
-        self._device = spec.device
-        self._keeps_some = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.identity = identity
-        self.max_tokens = max_tokens
-        self.truncated = 0
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids, with what the tokenizer puts in front."""
-        return self._tokenizer.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids."""
-        return self._tokenizer.decode(ids)
-
-    def continuation_logprobs(
-        self, requests: Sequence[Request], progress: Progress | None = None
-    ) -> list[Floats]:
-        """For each request float32[its continuations]; equal inputs (one-token choices) are computed once."""
-        rows: dict[tuple[int, ...], int] = {}
-        asked: list[tuple[int, int, int]] = []  # (input row, position of the prediction, predicted token)
-        ends: list[int] = []  # where each continuation's tokens end in asked
-        for request in requests:
-            for context, targets in self._split(request):
-                ids = (*context, *targets[:-1])
-                row = rows.setdefault(ids, len(rows)) if targets else -1
-                asked += [(row, len(context) - 1 + i, token) for i, token in enumerate(targets)]
-                ends.append(len(asked))
-        logprobs = self._logprobs(Ragged.of(rows), np.array(asked, np.int64).reshape(-1, 3), progress)
-        sums = [float(part.sum()) for part in np.split(logprobs, ends)[:-1]]
-        starts = np.cumsum([0, *(len(request.continuations) for request in requests)])
-        return [np.array(sums[a:b], np.float32) for a, b in pairwise(starts)]
-
-    def generate(self, prompt: str, max_new_tokens: int) -> str:
-        """Greedy text after *prompt*, never past the window."""
-        import torch
-
-        given = self._fitted(self.encode(prompt) or [self._start()], self.max_tokens - max_new_tokens)
-        self.truncated += len(given) < len(self.encode(prompt))
-        ids, cache = list(given), None
-        with torch.inference_mode():
-            for _ in range(max_new_tokens):
-                unread = torch.tensor([ids if cache is None else ids[-1:]], device=self._device)
-                output = self._model(input_ids=unread, past_key_values=cache, use_cache=True)
-                cache = output.past_key_values
-                token = int(output.logits[0, -1].argmax())
-                if token in self._tokenizer.stop:
-                    break
-                ids.append(token)
-        before, whole = self.decode(given), self.decode(ids)
-        return whole[len(before) :] if whole.startswith(before) else self.decode(ids[len(given) :])
-
-    def _split(self, request: Request) -> list[tuple[list[int], list[int]]]:
-        """(context, targets) of every continuation, cut to the window; a cut request is counted once.
-
-        Prompt and continuation are encoded together, since a model reads whole texts. The context is what the
-        prompt's own tokens have in common with that: all of them, unless the boundary falls inside a token.
-        """
-        prompt, found, cut = self.encode(request.prompt), [], False
-        for continuation in request.continuations:
-            whole = self.encode(request.prompt + continuation)
-            shared = shared_prefix(prompt, whole)
-            context, targets = whole[:shared] or [self._start()], whole[shared:]
-            if len(targets) > self.max_tokens:
-                raise TouchstoneError(
-                    f"a continuation of {len(targets)} tokens does not fit",
-                    why=f"the model reads {self.max_tokens} tokens",
-                    where=f"{continuation[:40]!r}",
-                )
-            fitted = self._fitted(context, self.max_tokens + 1 - len(targets))
-            cut |= len(fitted) < len(context)
-            found.append((fitted, targets))
-        self.truncated += cut
-        return found
-
-    def _start(self) -> int:
-        if self._tokenizer.start is None:
-            raise TouchstoneError("an empty prompt", why="the model has no start token", fix="give a prompt")
-        return self._tokenizer.start
-
-    def _fitted(self, ids: list[int], room: int) -> list[int]:
-        """The last *room* tokens, the start token kept in front."""
-        if room < 1:
-            raise TouchstoneError(
-                f"no room for a prompt in {self.max_tokens} tokens", fix="lower max_new_tokens"
-            )
-        if len(ids) <= room:
-            return ids
-        if ids[0] == self._tokenizer.start and room > 1:
-            return [ids[0], *ids[len(ids) - room + 1 :]]
-        return ids[len(ids) - room :]
-
-    def _logprobs(self, inputs: Ragged, asked: Longs, progress: Progress | None) -> npt.NDArray[np.float64]:
-        """float64[len(asked)]: the log-probability of each (row, position, token)."""
-        order = np.argsort(asked[:, 0], kind="stable")
-        bounds = np.searchsorted(asked[order, 0], np.arange(len(inputs.lengths) + 1))
-        found = np.empty(len(asked))
-
-        def run(rows: Longs) -> None:
-            slots = [order[bounds[row] : bounds[row + 1]] for row in rows]
-            local = np.repeat(np.arange(len(rows)), [len(slot) for slot in slots])
-            picked = np.concatenate(slots)
-            found[picked] = self._forward(inputs.padded(rows, 0), local, asked[picked, 1:])
-
-        run_batches(inputs.lengths, batch_limits(self._device), run, progress)
-        return found
-
-    def _forward(self, batch: tuple[Longs, Longs], local: Longs, wanted: Longs) -> Floats:
-        """float32[m] for row ``local[i]`` of the batch and (position, token) ``wanted[i]``."""
-        import torch
-
-        positions, place = np.unique(wanted[:, 0], return_inverse=True)
-        inputs = to_device({"input_ids": batch[0], "attention_mask": batch[1]}, self._device)
-        picks = to_device({"row": local, "place": place, "token": wanted[:, 1].copy()}, self._device)
-        kept = to_device({"logits_to_keep": positions}, self._device)
-        with torch.inference_mode():
-            if self._keeps_some:
-                logits = self._model(**inputs, **kept, use_cache=False).logits
-            else:
-                logits = self._model(**inputs, use_cache=False).logits[:, kept["logits_to_keep"]]
-            chosen = logits[picks["row"], picks["place"]].float().log_softmax(dim=-1)
-            values: Floats = chosen.gather(1, picks["token"][:, None])[:, 0].cpu().numpy()
-        return values
+def _device_kind(device: str) -> str:
+    return "cuda" if device == "auto" else torch_device_type(device)
 
 
-def _load_model(files: ModelFiles) -> Any:
+def _several(device: str) -> bool:
+    return device == "auto" or "+" in device
+
+
+def _load_model(files: ModelFiles, device: str, dtype: Any) -> Any:
+    """The model in memory: on one device, or its layers spread over several by accelerate's arithmetic."""
     from transformers import AutoModelForCausalLM
 
-    return from_folder(AutoModelForCausalLM, files.folder)
+    if not _several(device):
+        return from_folder(AutoModelForCausalLM, files.folder, dtype=dtype).to(device)
+    if importlib.util.find_spec("accelerate") is None:
+        raise MissingExtra("a model on several devices", "accelerate", "neural")
+    import torch
+
+    limits: dict[int | str, int] = {}
+    for name in device.split("+") if device != "auto" else ():
+        index = torch.device(name).index
+        if index is None:
+            raise TouchstoneError(f"'{device}' does not number its devices", fix="as in cuda:0+cuda:1")
+        limits[index] = int(0.9 * torch.cuda.mem_get_info(index)[0])
+    options = {"max_memory": limits} if limits else {}
+    return from_folder(AutoModelForCausalLM, files.folder, dtype=dtype, device_map="balanced", **options)
 
 
 def _llama2c_checkpoint(model: str) -> Path | None:

@@ -14,6 +14,8 @@ import numpy as np
 
 from harness.answers import Floats
 from harness.errors import TouchstoneError
+from harness.models.prompts import Chat
+from harness.models.tokenizer import no_template
 
 HEADER = struct.Struct("<7i")
 MAGIC = 0x616B3432  # "ak42": the later, versioned exports
@@ -191,6 +193,10 @@ class Llama2cTokenizer:
             known = self._ids.get(raw)
             ids += [byte + FIRST_BYTE for byte in raw] if known is None else [known]
         return [BOS, *self._merged(ids)]
+
+    def encode_chat(self, chat: Chat) -> list[int]:
+        """A TouchstoneError: these checkpoints have no chat template."""
+        raise no_template("a llama2.c checkpoint")
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids. The space that ``encode`` puts after BOS is taken away again."""

@@ -135,10 +135,10 @@ def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def from_folder(kind: Any, folder: Path) -> Any:
-    """``kind.from_pretrained(folder)`` for a class of transformers; what it refuses is one clear error."""
+def from_folder(kind: Any, folder: Path, **options: Any) -> Any:
+    """``kind.from_pretrained(folder, ...)`` for a class of transformers; what it refuses is one error."""
     try:
-        return kind.from_pretrained(folder)
+        return kind.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise TouchstoneError("cannot load the model", where=str(folder), why=why) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from harness.errors import TouchstoneError
+from harness.models.prompts import Chat
 from harness.models.source import ModelFiles, from_folder
 
 
@@ -25,6 +27,9 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
 
+    def encode_chat(self, chat: Chat) -> list[int]:
+        """Token ids of a chat, ready for the assistant's answer; a TouchstoneError without a template."""
+
 
 class FolderTokenizer:
     """The tokenizer of a transformers model folder; what it puts after a text (an end token) is left out."""
@@ -32,6 +37,7 @@ class FolderTokenizer:
     def __init__(self, files: ModelFiles) -> None:
         from transformers import AutoTokenizer
 
+        self._folder = str(files.folder)
         self._tokenizer: Any = from_folder(AutoTokenizer, files.folder)
         start, end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         self.start = start if start is not None else end
@@ -50,9 +56,28 @@ class FolderTokenizer:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def encode_chat(self, chat: Chat) -> list[int]:
+        """Token ids of the model's own chat template, which writes the special tokens itself."""
+        if not self._tokenizer.chat_template:
+            raise no_template(self._folder)
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                chat.plain(), tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template may raise anything, jinja2's own errors among them
+            raise TouchstoneError(
+                "the model's chat template refuses the messages", where=self._folder, why=str(error)
+            ) from error
+        return self._ids(text, special=False)
+
     def _ids(self, text: str, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
         return ids
+
+
+def no_template(where: str) -> TouchstoneError:
+    """The error of a model that is not made for chats."""
+    return TouchstoneError("the model has no chat template", where=where, fix="give the prompt as text")
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:

@@ -39,14 +39,19 @@ def model(folder: Path) -> LanguageModel:
     return load_language_model(LanguageModelSpec(str(folder)))
 
 
-def plain(model: Any, prompt: str, continuation: str) -> float:
-    """One sequence, all logits, one token after the other."""
+def every_logit(model: Any, ids: list[int]) -> Any:
+    """float64[tokens, vocabulary] of one sequence by the model itself: no batch, no cache, no picking."""
     import torch
 
+    with torch.inference_mode():
+        return model._network.model(input_ids=torch.tensor([ids])).logits[0].double()
+
+
+def plain(model: Any, prompt: str, continuation: str) -> float:
+    """One sequence, all logits, one token after the other."""
     before, whole = model.encode(prompt), model.encode(prompt + continuation)
     shared = shared_prefix(before, whole)
-    with torch.inference_mode():
-        logprobs = model._model(input_ids=torch.tensor([whole])).logits[0].double().log_softmax(-1)
+    logprobs = every_logit(model, whole).log_softmax(-1)
     return sum(float(logprobs[i - 1, whole[i]]) for i in range(shared, len(whole)))
 
 
@@ -60,31 +65,23 @@ def test_batches_equal_the_plain_path(model: LanguageModel) -> None:
     assert found[2][1] == 0  # an empty continuation is certain
 
 
-def test_a_model_without_logits_to_keep_gives_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = load_language_model(LanguageModelSpec(str(folder)))
-    assert model._keeps_some
-    some = model.continuation_logprobs(REQUESTS)
-    monkeypatch.setattr(model, "_keeps_some", False)
-    for a, b in zip(some, model.continuation_logprobs(REQUESTS), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-
-
 def test_one_row_batches_give_the_same(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     together = model.continuation_logprobs(REQUESTS)
-    monkeypatch.setattr("harness.models.language.batch_limits", lambda device: BatchLimits(1, 1))
+    monkeypatch.setattr("harness.models.causal.batch_limits", lambda device: BatchLimits(1, 1))
     for a, b in zip(together, model.continuation_logprobs(REQUESTS), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_one_token_choices_share_one_input(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    forward = model._forward  # type: ignore[attr-defined]
+    network = model._network  # type: ignore[attr-defined]
+    logits = network.logits
 
-    def counted(batch: Any, local: Any, wanted: Any) -> Any:
-        seen.append(len(batch[0]))
-        return forward(batch, local, wanted)
+    def counted(batch: Any, places: Any, cache: Any = None) -> Any:
+        seen.append(len(batch.ids))
+        return logits(batch, places, cache)
 
-    monkeypatch.setattr(model, "_forward", counted)
+    monkeypatch.setattr(network, "logits", counted)
     choices = (" A", " B", " C", " D")
     assert all(
         len(model.encode("Answer:" + choice)) == len(model.encode("Answer:")) + 1 for choice in choices
@@ -138,7 +135,7 @@ def test_a_start_token_stays_in_front(model: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_what_does_not_fit_is_an_error(model: LanguageModel) -> None:
     with pytest.raises(
-        TouchstoneError, match=r"a continuation of \d+ tokens does not fit .the model reads 64"
+        TouchstoneError, match=r"the continuation ' xyz.* of \d+ tokens does not fit .the model reads 64"
     ):
         model.continuation_logprobs([Request("dog", (" xyz" * 50,))])
     with pytest.raises(TouchstoneError, match="no room for a prompt in 64 tokens"):
@@ -147,23 +144,17 @@ def test_what_does_not_fit_is_an_error(model: LanguageModel) -> None:
 
 def test_an_empty_prompt_starts_with_the_end_token(model: Any) -> None:
     """The tokenizer has no start token: documents were separated by its end token."""
-    import torch
-
     (row,) = model.continuation_logprobs([Request("", ("dog",))])
     ids = [0, *model.encode("dog")]
-    with torch.inference_mode():
-        logprobs = model._model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    logprobs = every_logit(model, ids).log_softmax(-1)
     assert row[0] == pytest.approx(sum(float(logprobs[i - 1, ids[i]]) for i in range(1, len(ids))), abs=1e-5)
 
 
 def greedy(model: Any, prompt: str, steps: int) -> list[int]:
     """Prompt and likeliest tokens, every step computed from the start."""
-    import torch
-
     ids: list[int] = model.encode(prompt)
     for _ in range(steps):
-        with torch.inference_mode():
-            ids.append(int(model._model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        ids.append(int(every_logit(model, ids)[-1].argmax()))
     return ids
 
 

@@ -64,11 +64,42 @@ def write_classifier(folder: Path, labels: int) -> Path:
     return folder
 
 
-def write_language_model(folder: Path, window: int = 64) -> Path:
-    """A random GPT-NeoX with a byte-level BPE tokenizer that merges a few frequent pairs; no start token."""
+FAMILIES = ("gpt_neox", "gpt2", "llama", "mistral", "qwen2", "mixtral")
+SLIDING = 12  # tokens that the tiny Mistral looks back over
+
+
+def write_language_model(folder: Path, window: int = 64, family: str = "gpt_neox") -> Path:
+    """A random causal model of one of FAMILIES: two layers, 32 dimensions, two key heads for four query heads
+    where the family has fewer of them. Its byte-level BPE tokenizer merges a few pairs; no start token.
+    """
     import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    size = write_byte_pairs(folder)
+    torch.manual_seed(3)
+    names = {
+        "num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd",
+        "intermediate_size": "n_inner", "max_position_embeddings": "n_positions",
+    } if family == "gpt2" else {}  # fmt: skip
+    shape = {
+        "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64,
+        "max_position_embeddings": window,
+    }  # fmt: skip
+    options: dict[str, Any] = {names.get(key, key): value for key, value in shape.items()}
+    options |= {"num_key_value_heads": 2} if family in ("llama", "mistral", "qwen2", "mixtral") else {}
+    options |= {"sliding_window": SLIDING} if family == "mistral" else {}
+    options |= {"num_local_experts": 4} if family == "mixtral" else {}
+    config = AutoConfig.for_model(
+        family, vocab_size=size, initializer_range=0.3, eos_token_id=0, bos_token_id=None, **options
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def write_byte_pairs(folder: Path) -> int:
+    """A byte-level BPE tokenizer; returns the size of its vocabulary."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -78,20 +109,7 @@ def write_language_model(folder: Path, window: int = 64) -> Path:
     inner.train_from_iterator([*SENTENCES, "Answer: A B C D", "abcabcabc"], trainer)
     tokenizer: Any = PreTrainedTokenizerFast
     tokenizer(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
-    torch.manual_seed(3)
-    config = GPTNeoXConfig(
-        vocab_size=inner.get_vocab_size(),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=window,
-        initializer_range=0.3,
-        eos_token_id=0,
-        bos_token_id=None,
-    )
-    GPTNeoXForCausalLM(config).save_pretrained(folder)
-    return folder
+    return int(inner.get_vocab_size())
 
 
 def write_tiny_models(root: Path) -> dict[str, dict[str, str]]:

@@ -1,0 +1,243 @@
+"""The back end on transformers: every ability, in batches sorted by length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.answers import Floats
+from harness.errors import TouchstoneError
+from harness.models.batching import Longs, Progress, Ragged, batch_limits, run_batches, to_device
+from harness.models.generation import GREEDY, Allowed, Generated, Sampling
+from harness.models.network import Batch, Network, Places
+from harness.models.prompts import Chat, Prompt, Request
+from harness.models.tokenizer import Tokenizer, shared_prefix
+from harness.models.writer import write_texts
+from harness.spec import Json
+
+Doubles = npt.NDArray[np.float64]
+
+
+class CausalModel:
+    """A transformers causal model with its tokenizer. Implements ``LanguageModel``; see there."""
+
+    def __init__(
+        self, network: Network, tokenizer: Tokenizer, max_tokens: int, identity: dict[str, Json]
+    ) -> None:
+        self._network = network
+        self._tokenizer = tokenizer
+        self.identity = identity
+        self.max_tokens = max_tokens
+        self.truncated = 0
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, with what the tokenizer puts in front."""
+        return self._tokenizer.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids."""
+        return self._tokenizer.decode(ids)
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The tokens of a prompt; an empty one is the start token."""
+        if isinstance(prompt, Chat):
+            return self._tokenizer.encode_chat(prompt)
+        ids = self.encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+        return ids or [self._start()]
+
+    def continuation_logprobs(
+        self, requests: Sequence[Request], progress: Progress | None = None
+    ) -> list[Floats]:
+        """For each request float32[its continuations]; equal inputs (one-token choices) are computed once."""
+        pairs = [pair for request in requests for pair in self._split(request)]
+        sums = [float(values.sum()) for values in self._scored(pairs, progress)]
+        starts = np.cumsum([0, *(len(request.continuations) for request in requests)])
+        return [np.array(sums[a:b], np.float32) for a, b in pairwise(starts)]
+
+    def token_logprobs(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], progress: Progress | None = None
+    ) -> list[Doubles]:
+        """For each (context, targets) float64[targets]; together they must fit the window."""
+        checked = []
+        for context, targets in pairs:
+            start = list(context) or [self._start()]
+            self._require_room(len(start) + len(targets) - 1, "a text")
+            checked.append((start, list(targets)))
+        return self._scored(checked, progress)
+
+    def next_token_logits(self, prompts: Sequence[Prompt]) -> Floats:
+        """float32[prompts, vocabulary]."""
+        rows = [self._fitted_prompt(prompt, 0) for prompt in prompts]
+        found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
+
+        def run(batch: Batch, numbers: Longs, ends: Longs) -> None:
+            logits = self._network.logits(batch, Places(np.arange(len(numbers)), ends)).cpu().numpy()
+            for number, row in zip(numbers.tolist(), logits, strict=True):
+                found[number] = row
+
+        self._in_batches(rows, run)
+        return np.stack(found) if found else np.empty((0, self._network.config.vocab_size), np.float32)
+
+    def hidden_states(
+        self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]] | None = None
+    ) -> list[Floats]:
+        """For each prompt float32[its positions (default: all tokens), dimensions]."""
+        rows = [self._fitted_prompt(prompt, 0) for prompt in prompts]
+        wanted = [np.arange(len(row)) for row in rows]
+        if positions is not None:
+            wanted = [_checked(at, len(row)) for at, row in zip(positions, rows, strict=True)]
+        found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
+
+        def run(batch: Batch, numbers: Longs, _ends: Longs) -> None:
+            mine = [wanted[number] for number in numbers]
+            owner = np.repeat(np.arange(len(numbers)), [len(at) for at in mine])
+            states = self._network.hidden(batch, Places(owner, np.concatenate(mine))).cpu().numpy()
+            for number, part in zip(
+                numbers.tolist(), np.split(states, np.cumsum([len(at) for at in mine])[:-1]), strict=True
+            ):
+                found[number] = part
+
+        self._in_batches(rows, run)
+        return found
+
+    def generate(
+        self,
+        prompt: Prompt,
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        allowed: Allowed | None = None,
+    ) -> str:
+        """The text after one prompt."""
+        return self.generate_many([prompt], max_new_tokens, sampling, allowed)[0].text
+
+    def generate_many(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        allowed: Allowed | None = None,
+    ) -> list[Generated]:
+        """The text after each prompt, in batches; never past the window."""
+        rows = [self._fitted_prompt(prompt, max_new_tokens) for prompt in prompts]
+        found: dict[int, Generated] = {}
+        lengths = np.array([len(row) + max_new_tokens for row in rows], np.int64)
+
+        def run(numbers: Longs) -> None:
+            given = [rows[number] for number in numbers]
+            texts = write_texts(self._network, self._tokenizer, given, max_new_tokens, sampling, allowed)
+            found.update(zip(numbers.tolist(), texts, strict=True))
+
+        run_batches(lengths, batch_limits(self._network.device), run, None)
+        return [found[number] for number in range(len(rows))]
+
+    def _in_batches(self, rows: Sequence[Sequence[int]], run: Any) -> None:
+        """``run(batch, row numbers, last columns)`` for right-padded batches of *rows*."""
+        ragged = Ragged.of(rows)
+
+        def padded(numbers: Longs) -> None:
+            ids, mask = ragged.padded(numbers, 0)
+            run(Batch(ids, None if mask.all() else mask), numbers, ragged.lengths[numbers] - 1)
+
+        run_batches(ragged.lengths, batch_limits(self._network.device), padded, None)
+
+    def _split(self, request: Request) -> list[tuple[list[int], list[int]]]:
+        """(context, targets) of every continuation, cut to the window; a cut request is counted once.
+
+        Prompt and continuation are encoded together, since a model reads whole texts. The context is what the
+        prompt's own tokens have in common with that: all of them, unless the boundary falls inside a token.
+        """
+        prompt, found, cut = self.encode(request.prompt), [], False
+        for continuation in request.continuations:
+            whole = self.encode(request.prompt + continuation)
+            shared = shared_prefix(prompt, whole)
+            context, targets = whole[:shared] or [self._start()], whole[shared:]
+            self._require_room(len(targets), f"the continuation {continuation[:40]!r}")
+            fitted = self._fitted(context, self.max_tokens + 1 - len(targets))
+            cut |= len(fitted) < len(context)
+            found.append((fitted, targets))
+        self.truncated += cut
+        return found
+
+    def _start(self) -> int:
+        if self._tokenizer.start is None:
+            raise TouchstoneError("an empty prompt", why="the model has no start token", fix="give a prompt")
+        return self._tokenizer.start
+
+    def _require_room(self, tokens: int, what: str) -> None:
+        if tokens > self.max_tokens:
+            raise TouchstoneError(
+                f"{what} of {tokens} tokens does not fit", why=f"the model reads {self.max_tokens} tokens"
+            )
+
+    def _fitted_prompt(self, prompt: Prompt, more: int) -> list[int]:
+        """The prompt's tokens with room for *more*; one that is cut is counted."""
+        ids = self.prompt_ids(prompt)
+        fitted = self._fitted(ids, self.max_tokens - more)
+        self.truncated += len(fitted) < len(ids)
+        return fitted
+
+    def _fitted(self, ids: list[int], room: int) -> list[int]:
+        """The last *room* tokens, the start token kept in front."""
+        if room < 1:
+            raise TouchstoneError(
+                f"no room for a prompt in {self.max_tokens} tokens", fix="lower max_new_tokens"
+            )
+        if len(ids) <= room:
+            return ids
+        if ids[0] == self._tokenizer.start and room > 1:
+            return [ids[0], *ids[len(ids) - room + 1 :]]
+        return ids[len(ids) - room :]
+
+    def _scored(
+        self, pairs: Sequence[tuple[list[int], list[int]]], progress: Progress | None
+    ) -> list[Doubles]:
+        """float64[targets] of each (context, targets)."""
+        rows: dict[tuple[int, ...], int] = {}
+        asked: list[tuple[int, int, int]] = []  # (input row, position of the prediction, predicted token)
+        ends: list[int] = []  # where each pair's tokens end in asked
+        for context, targets in pairs:
+            ids = (*context, *targets[:-1])
+            row = rows.setdefault(ids, len(rows)) if targets else -1
+            asked += [(row, len(context) - 1 + i, token) for i, token in enumerate(targets)]
+            ends.append(len(asked))
+        wanted = np.array(asked, np.int64).reshape(-1, 3)
+        return np.split(self._logprobs(Ragged.of(rows), wanted, progress), ends)[:-1]
+
+    def _logprobs(self, inputs: Ragged, asked: Longs, progress: Progress | None) -> Doubles:
+        """float64[len(asked)]: the log-probability of each (row, position, token)."""
+        order = np.argsort(asked[:, 0], kind="stable")
+        bounds = np.searchsorted(asked[order, 0], np.arange(len(inputs.lengths) + 1))
+        found = np.empty(len(asked))
+
+        def run(rows: Longs) -> None:
+            slots = [order[bounds[row] : bounds[row + 1]] for row in rows]
+            local = np.repeat(np.arange(len(rows)), [len(slot) for slot in slots])
+            picked = np.concatenate(slots)
+            ids, mask = inputs.padded(rows, 0)
+            batch = Batch(ids, None if mask.all() else mask)
+            found[picked] = token_values(
+                self._network, batch, Places(local, asked[picked, 1].copy()), asked[picked, 2].copy()
+            )
+
+        run_batches(inputs.lengths, batch_limits(self._network.device), run, progress)
+        return found
+
+
+def token_values(network: Network, batch: Batch, places: Places, tokens: Longs, cache: Any = None) -> Doubles:
+    """float64[n]: the log-probability of ``tokens[i]`` after place i."""
+    chosen = network.logits(batch, places, cache).log_softmax(dim=-1)
+    picks = to_device({"tokens": tokens}, str(chosen.device))["tokens"]
+    values: Doubles = chosen.gather(1, picks[:, None])[:, 0].double().cpu().numpy()
+    return values
+
+
+def _checked(positions: Sequence[int], length: int) -> Longs:
+    """int64 positions counted from the front; negative ones count from the end."""
+    found = np.asarray(positions, np.int64).reshape(-1)
+    if ((found < -length) | (found >= length)).any():
+        raise TouchstoneError(f"a position is outside a prompt of {length} tokens", why=f"{list(positions)}")
+    return found % length
