@@ -1,6 +1,6 @@
-"""BM25 by Lucene: Anserini's own programs, run as a subprocess on the jar that pyserini carries.
+"""BM25 and impact indexes by Lucene: Anserini's own programs, run on the jar that pyserini carries.
 
-pyserini is never imported. Scores are Lucene's float32 as Anserini prints them, with six decimals: scores
+They run as a subprocess; pyserini is never imported. Scores are Lucene's float32 as Anserini prints them, with six decimals: scores
 that differ by less than 1e-6 may come back equal. By default Anserini rounds scores to 1e-4 and lowers tied
 ones by 1e-6 a place, so that its own tie order (document id up) shows as score order; it is told not to
 (``-arbitraryScoreTieBreak``), so equal scores here are Lucene's ties, which Lucene takes in index order.
@@ -28,6 +28,7 @@ from harness.errors import MissingExtra, TouchstoneError, unknown
 from harness.java import Program, find_java, heap_bytes, run_java
 
 Stemmer = Literal["porter", "krovetz", "none"]
+Text = str | dict[str, int]
 
 BATCH = 1_000
 FILE_DOCUMENTS = 20_000
@@ -45,6 +46,7 @@ class Anserini:
 @dataclass(frozen=True)
 class IndexSpec:
     """How documents are indexed. doc_vectors: keep what RM3 needs (the index is about twice as large).
+    impact: documents and queries are tokens with whole weights, whose products add up to the score.
 
     With one thread, documents stand in the index in the order given, so that of documents tied at the end of
     a ranking always the first are returned. More threads are faster, and leave to timing which are returned.
@@ -54,10 +56,13 @@ class IndexSpec:
     keep_stopwords: bool = False
     doc_vectors: bool = False
     threads: int = 1
+    impact: bool = False
 
     def __post_init__(self) -> None:
         if self.stemmer not in get_args(Stemmer):
             raise unknown("stemmer", self.stemmer, get_args(Stemmer))
+        if self.impact and self.doc_vectors:
+            raise TouchstoneError("an impact index holds no document vectors for RM3")
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,10 @@ def find_anserini() -> Anserini:
     )
 
 
-def build_index(documents: Iterable[tuple[str, str]], folder: Path, spec: IndexSpec) -> Index:
+def build_index(documents: Iterable[tuple[str, Text]], folder: Path, spec: IndexSpec) -> Index:
     """Index (id, text) pairs into *folder*; ids are whole numbers as text. Texts go by way of disk.
 
-    An error when Anserini did not index every document that holds text.
+    For an impact index a text is a mapping of tokens to whole weights. An error when Anserini did not index every document that holds text.
     """
     for left_over in folder.glob(
         "work-*"
@@ -136,7 +141,7 @@ def open_index(folder: Path) -> Index:
         raise TouchstoneError("not a finished Lucene index", where=str(folder), why=str(error)) from error
 
 
-def _write_documents(documents: Iterable[tuple[str, str]], folder: Path, threads: int) -> int:
+def _write_documents(documents: Iterable[tuple[str, Text]], folder: Path, threads: int) -> int:
     """Write JSON lines and count them: one file for one thread, which keeps the order, else many to share."""
     folder.mkdir()
     given, remaining = 0, iter(documents)
@@ -149,27 +154,31 @@ def _write_documents(documents: Iterable[tuple[str, str]], folder: Path, threads
     return given
 
 
-def _write_file(documents: Iterator[tuple[str, str]], path: Path) -> int:
+def _write_file(documents: Iterator[tuple[str, Text]], path: Path) -> int:
     # A lone surrogate becomes '?': at the end of a text it makes Lucene's tokenizer lose the whole text.
     written = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as sink:
         while batch := list(islice(documents, BATCH)):
-            sink.writelines(_line({"id": name, "contents": text}) for name, text in batch)
+            sink.writelines(
+                _line({"id": name, "contents" if isinstance(text, str) else "vector": text}) for name, text in batch
+            )
             written += len(batch)
     return written
 
 
-def _line(fields: dict[str, str]) -> str:
+def _line(fields: dict[str, Text]) -> str:
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def _index_program(spec: IndexSpec) -> tuple[str, tuple[str, ...]]:
     buffer = min(MOST_BUFFER_MB, heap_bytes() // 2 >> 20)
-    arguments = ["-collection", "JsonCollection", "-generator", "DefaultLuceneDocumentGenerator"]
+    collection = "JsonVectorCollection" if spec.impact else "JsonCollection"
+    arguments = ["-collection", collection, "-generator", "DefaultLuceneDocumentGenerator"]
     arguments += ["-input", "documents", "-index", "lucene", "-stemmer", spec.stemmer]
     arguments += ["-threads", str(spec.threads), "-memoryBuffer", str(buffer)]
     arguments += ["-keepStopwords"] if spec.keep_stopwords else []
     arguments += ["-storeDocvectors"] if spec.doc_vectors else []
+    arguments += ["-impact", "-pretokenized"] if spec.impact else []
     return "io.anserini.index.IndexCollection", tuple(arguments)
 
 
@@ -224,6 +233,8 @@ def _search_program(index: Index, spec: SearchSpec) -> tuple[str, tuple[str, ...
     arguments += ["-hits", str(spec.k), "-arbitraryScoreTieBreak", "-threads", str(spec.threads or _cores())]
     arguments += ["-stemmer", index.spec.stemmer]
     arguments += ["-keepStopwords"] if index.spec.keep_stopwords else []
+    if index.spec.impact:
+        return "io.anserini.search.SearchCollection", (*arguments, "-impact", "-pretokenized")
     arguments += ["-bm25", "-bm25.k1", str(spec.k1), "-bm25.b", str(spec.b)]
     if spec.rm3 is not None:
         arguments += ["-rm3", "-rm3.fbDocs", str(spec.rm3.documents), "-rm3.fbTerms", str(spec.rm3.terms)]

@@ -99,6 +99,18 @@ class Corpus:
         return found
 
     @cached_property
+    def precedence(self) -> Ints:
+        """int32[n]: the place of each document when all have the same score, by trec_eval's rule: the largest
+        id (as text) comes first.
+        """
+        column = self.table.column("id")
+        ids = pa.chunked_array([chunk.cast(pa.large_string()) for chunk in column.chunks], pa.large_string())
+        places = np.empty(len(self), np.int32)
+        order = pc.array_sort_indices(ids.combine_chunks(), order="descending").to_numpy()
+        places[order] = np.arange(len(self), dtype=np.int32)
+        return places
+
+    @cached_property
     def _batches(self) -> list[pa.RecordBatch]:
         batches: list[pa.RecordBatch] = self.table.to_batches()
         return batches
