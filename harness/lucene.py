@@ -1,9 +1,10 @@
 """BM25 and impact indexes by Lucene: Anserini's own programs, run on the jar that pyserini carries.
 
-They run as a subprocess; pyserini is never imported. Scores are Lucene's float32 as Anserini prints them, with six decimals: scores
-that differ by less than 1e-6 may come back equal. By default Anserini rounds scores to 1e-4 and lowers tied
-ones by 1e-6 a place, so that its own tie order (document id up) shows as score order; it is told not to
-(``-arbitraryScoreTieBreak``), so equal scores here are Lucene's ties, which Lucene takes in index order.
+They run as a subprocess; pyserini is never imported. Scores are Lucene's float32 as Anserini prints them,
+with six decimals: scores that differ by less than 1e-6 may come back equal. By default Anserini rounds scores
+to 1e-4 and lowers tied ones by 1e-6 a place, so that its own tie order (document id up) shows as score order;
+it is told not to (``-arbitraryScoreTieBreak``), so equal scores here are Lucene's ties, which Lucene takes in
+index order.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def find_anserini() -> Anserini:
 def build_index(documents: Iterable[tuple[str, Text]], folder: Path, spec: IndexSpec) -> Index:
     """Index (id, text) pairs into *folder*; ids are whole numbers as text. Texts go by way of disk.
 
-    For an impact index a text is a mapping of tokens to whole weights. An error when Anserini did not index every document that holds text.
+    For an impact index a text is a mapping of tokens to whole weights. An error when Anserini did not index
+    every document that holds text.
     """
     for left_over in folder.glob(
         "work-*"
@@ -160,7 +162,8 @@ def _write_file(documents: Iterator[tuple[str, Text]], path: Path) -> int:
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as sink:
         while batch := list(islice(documents, BATCH)):
             sink.writelines(
-                _line({"id": name, "contents" if isinstance(text, str) else "vector": text}) for name, text in batch
+                _line({"id": name, "contents" if isinstance(text, str) else "vector": text})
+                for name, text in batch
             )
             written += len(batch)
     return written

@@ -51,9 +51,8 @@ def _one(lists: Any, terms: Any, weights: Any, k: int) -> Any:
         if terms[i] < len(starts) - 1:
             at[i], ends[i] = starts[terms[i]], starts[terms[i] + 1]
     sums = np.zeros(BLOCK, np.float32)
-    bits = sums.view(np.uint32)
-    best = np.empty(2 * k + CHUNK, np.uint64)
-    held, least = 0, np.float32(0.0)
+    best = np.zeros(2 * k + CHUNK + 1, np.uint64)
+    held = 0
     for first in range(0, len(precedence), BLOCK):
         touched = False
         for i in range(len(terms)):
@@ -63,24 +62,35 @@ def _one(lists: Any, terms: Any, weights: Any, k: int) -> Any:
                 sums[all_docs[place] - first] += weight * all_weights[place]
             touched = touched or stop > at[i]
             at[i] = stop
-        if not touched:
-            continue
-        for chunk in range(0, BLOCK, CHUNK):
-            above = 0
-            for i in range(chunk, chunk + CHUNK):
-                above += sums[i] > np.float32(0.0) and sums[i] >= least
-            if above:
-                for i in range(chunk, chunk + CHUNK):
-                    if sums[i] > np.float32(0.0) and sums[i] >= least:
-                        place_down = np.uint32(0xFFFFFFFF) - np.uint32(precedence[first + i])
-                        best[held] = (np.uint64(bits[i]) << np.uint64(32)) | np.uint64(place_down)
-                        held += 1
-                if held >= 2 * k:
-                    _largest_first(best, held, k)
-                    held = k
-                    least = _float_of(best[k - 1])
-            sums[chunk : chunk + CHUNK] = 0.0
+        if touched:
+            held = _gather(sums, precedence[first:], best, held, k)
     return np.sort(best[:held])[::-1][:k]
+
+
+def _keep(sums: Any, precedence: Any, best: Any, held: int, k: int) -> int:
+    """Add the candidates of a block to best[:held] and set its sums to 0; returns how many are held then.
+
+    The last of *best* is the least of the k largest when the rest was dropped last, or 0.
+    """
+    bits = sums.view(np.uint32)
+    least = _float_of(best[-1])
+    for chunk in range(0, BLOCK, CHUNK):
+        above = 0
+        for i in range(chunk, chunk + CHUNK):
+            above += sums[i] > np.float32(0.0) and sums[i] >= least
+        if above:
+            for i in range(chunk, chunk + CHUNK):
+                if sums[i] > np.float32(0.0) and sums[i] >= least:
+                    place = np.uint32(0xFFFFFFFF) - np.uint32(precedence[i])
+                    best[held] = (np.uint64(bits[i]) << np.uint64(32)) | np.uint64(place)
+                    held += 1
+            if held >= 2 * k:
+                _largest_first(best, held, k)
+                held = k
+                best[-1] = best[k - 1]
+                least = _float_of(best[-1])
+        sums[chunk : chunk + CHUNK] = 0.0
+    return held
 
 
 def _score(candidate: Any) -> Any:
@@ -132,5 +142,6 @@ def _select(values: Any, n: int, k: int) -> None:
 _end_of = numba.njit(cache=True)(_gallop)
 _largest_first = numba.njit(cache=True)(_select)
 _float_of = numba.njit(cache=True)(_score)
+_gather = numba.njit(cache=True)(_keep)
 _search_one = numba.njit(cache=True)(_one)
 _search_all = numba.njit(cache=True, parallel=True)(_all)

@@ -178,7 +178,7 @@ def test_rows_from_elsewhere() -> None:
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_weight_that_is_no_impact_is_refused(weight: float, tmp_path: Path) -> None:
-    with pytest.raises(TouchstoneError, match="block 0, row 1.*negative or not finite"):
+    with pytest.raises(TouchstoneError, match=r"block 0, row 1.*negative or not finite"):
         build_sparse([SparseRows.of([{0: 1.0}, {3: weight}])], tmp_path)
 
 
@@ -201,7 +201,9 @@ def test_documents_without_terms_are_never_found(tmp_path: Path) -> None:
 def test_lucenes_impact_index_ranks_alike(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     rows = random_rows(random, 400, 40, 9)
-    rows = SparseRows(rows.starts, rows.terms, rows.weights * random.random(len(rows.weights)).astype(np.float32))
+    rows = SparseRows(
+        rows.starts, rows.terms, rows.weights * random.random(len(rows.weights)).astype(np.float32)
+    )
     queries = random_rows(random, 30, 40, 5)
     index = build_sparse([rows.merged().quantised(50)], tmp_path / "own")
     docs, scores = search_sparse(index, queries, 25)
