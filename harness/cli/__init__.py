@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 
 import click
 
@@ -20,6 +21,7 @@ COMMANDS = {
     "score": "Score a TREC run file made elsewhere, or rescore a stored run.",
     "latency": "Time single queries of a stored run's method: p50, p95, p99.",
     "check-batching": "Compare answers at batch 1 with those of a run's batches.",
+    "check": "Check a candidate against a baseline: exit 1 when it is worse.",
     "compare": "Compare two runs item by item, with a paired test.",
     "site": "Build or serve the leaderboard site.",
     "doctor": "Report what is installed here: extras, Java, devices, mirror, hub.",
@@ -77,4 +79,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; finished blocks are kept, run again to go on", err=True)
         sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(int(ExitCode.RUN_FAILED))  # Python's own 1 would read as "worse"
     sys.exit(int(code) if isinstance(code, int) else 0)

@@ -4,7 +4,7 @@ from harness.stats.aggregate import borda, mean_score
 from harness.stats.corrections import benjamini_hochberg, holm
 from harness.stats.intervals import Bootstrap, bootstrap_interval
 from harness.stats.paired import Comparison, Test, compare_paired, mcnemar, paired_randomisation, paired_t
-from harness.stats.power import items_needed, power_of, smallest_difference
+from harness.stats.power import items_needed, power_of, smallest_difference, standard_error
 
 __all__ = [
     "Bootstrap",
@@ -22,4 +22,5 @@ __all__ = [
     "paired_t",
     "power_of",
     "smallest_difference",
+    "standard_error",
 ]

@@ -30,20 +30,23 @@ def power_of(effect: float, items: int, alpha: float = ALPHA) -> float:
     return min(1.0, max(0.0, found)) if math.isfinite(found) else float(shift > edge)
 
 
+def standard_error(differences: Doubles, groups: Ints | None = None) -> float:
+    """The standard error of the mean of differences float64[n]; with groups, of the mean of group means."""
+    parts = by_group(checked(differences), groups)
+    if len(differences) < 2:
+        raise TouchstoneError("the spread of differences needs two items", why=f"there is {len(differences)}")
+    within = sum(float(part.var(ddof=min(1, len(part) - 1))) / len(part) for part in parts)
+    return math.sqrt(within) / len(parts)
+
+
 def smallest_difference(
     differences: Doubles, groups: Ints | None = None, alpha: float = ALPHA, power: float = POWER
 ) -> float:
     """The smallest true difference that a paired test on these items finds with *power*.
 
-    differences: float64[n], a - b of each item; only their spread counts. With groups: of the mean of group
-    means, whose standard error is that of the groups together. 0 when all items differ alike.
+    differences: float64[n], a - b of each item; only their spread counts. 0 when all items differ alike.
     """
-    parts = by_group(checked(differences), groups)
-    n, k = sum(map(len, parts)), len(parts)
-    if n < 2:
-        raise TouchstoneError("the spread of differences needs two items", why=f"there is {n}")
-    within = sum(float(part.var(ddof=min(1, len(part) - 1))) / len(part) for part in parts)
-    error = math.sqrt(within) / k
+    error, n = standard_error(differences, groups), len(differences)
     low, high = 0.0, 100.0
     for _ in range(60):
         middle = (low + high) / 2.0

@@ -1,0 +1,1 @@
+"""Regression checks: is a candidate worse than its baseline, in quality or in cost, and since when."""
