@@ -83,7 +83,7 @@ class Store:
         return self._put(record, fill)
 
     def adopt(self, folder: Path, record: Record) -> Record:
-        """Store *record* with the files of *folder*, which is left alone; a run of the same id is replaced."""
+        """Store *record* with the files of *folder*, which is left alone; it replaces one of its id."""
 
         def fill(into: Path) -> None:
             for path in sorted(folder.iterdir()):

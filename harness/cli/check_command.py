@@ -23,7 +23,9 @@ def report_options(function: Callable[..., int]) -> Callable[..., int]:
     """``--json``, ``--junit``, ``--markdown``: files to write."""
     for name in reversed(FORMATS):
         kind = click.Path(path_type=Path, dir_okay=False)
-        function = click.option(f"--{name}", type=kind, help=f"Also write the findings here, as {name}.")(function)
+        function = click.option(f"--{name}", type=kind, help=f"Also write the findings here, as {name}.")(
+            function
+        )
     return function
 
 
@@ -57,9 +59,7 @@ def command(baseline: str, candidate: str | None, update: bool, **options: Path)
         return _accept(cells, baseline) if update else int(report.exit_code)
 
 
-def _check(
-    baseline: str, candidate: str | None, scratch: Path, **options: Path
-) -> tuple[Report, list[Cell]]:
+def _check(baseline: str, candidate: str | None, scratch: Path, **options: Path) -> tuple[Report, list[Cell]]:
     from harness.regression.check import Report, judge
     from harness.regression.costs import cost_findings
     from harness.regression.policy import read_policy
@@ -89,8 +89,11 @@ def _show(report: Report) -> None:
 
     columns = ["verdict", "task", "method", "what", ">before", ">after", "why"]
     rows = [
-        [one.verdict, one.task, one.method, one.measure if one.aspect == "quality" else one.aspect]
-        + [number(one.before, one), number(one.after, one), one.why]
+        [
+            *(one.verdict, one.task, one.method),
+            one.measure if one.aspect == "quality" else one.aspect,
+            *(number(one.before, one), number(one.after, one), one.why),
+        ]
         for one in report.findings
     ]
     console().print(table(f"Against {report.baseline}: {report.verdict}", columns, rows), markup=False)

@@ -44,7 +44,9 @@ class Cell:
         """Task and method, as the report names them."""
         before, after = self.baseline.record.run, self.candidate.record.run if self.candidate else None
         changed = after is not None and after.method.identity != before.method.identity
-        label = f"{after.method.name} against {before.method.name}" if after and changed else before.method.name
+        label = (
+            f"{after.method.name} against {before.method.name}" if after and changed else before.method.name
+        )
         return before.task.name, label
 
 
@@ -52,7 +54,8 @@ class Cell:
 class Finding:
     """A verdict on one number. task: of a task, or ``suite NAME`` for the mean over a suite's tasks.
 
-    measure: the measure, or the unit of a cost. before, after: the two means; None where nothing was measured.
+    measure: the measure, or the unit of a cost. before, after: the two means, None where nothing was
+    measured.
     """
 
     task: str
@@ -124,7 +127,8 @@ def run_candidates(
 ) -> list[Cell]:
     """Run each baseline's method (or *method* in its place) again with the code of today.
 
-    Answers are computed anew. A run that cannot start here is *nothing measured*, one that breaks is *failed*.
+    Answers are computed anew. A run that cannot start here is *nothing measured*, one that breaks is
+    *failed*.
     """
     return [_run(one, session, progress, method) for one in baseline]
 
@@ -138,7 +142,9 @@ def _run(baseline: Stored, session: Session, progress: Progress, method: MethodS
         return Cell(baseline, problem=error.line)
     data = baseline.record.provenance.get("data")
     if planned.task.data_digest != data:
-        return Cell(baseline, problem="the task's data is not what the baseline read; accept it with --update")
+        return Cell(
+            baseline, problem="the task's data is not what the baseline read; accept it with --update"
+        )
     try:
         record = session.execute(planned, progress, fresh=True)
     except TouchstoneError as error:
@@ -172,9 +178,7 @@ def _weighed(
     """The finding of a cell, still without a verdict when there is evidence for one."""
     before = cell.baseline.record
     measure = rule.measure or before.run.task.main_measure
-    finding = Finding(
-        *cell.name, "quality", measure, cell.verdict, cell.problem, baseline_run=before.id
-    )
+    finding = Finding(*cell.name, "quality", measure, cell.verdict, cell.problem, baseline_run=before.id)
     if cell.candidate is None:
         return finding, None, rule
     finding = replace(finding, candidate_run=cell.candidate.record.id)

@@ -20,7 +20,12 @@ from harness.spec import RunSpec
 HERE = Path(__file__).parents[2]
 ROUNDS = 5
 LIMIT = 3600  # seconds that one measured run may take
-UNITS: dict[Cost, str] = {"latency": "s, median query", "time": "s an item", "memory": "bytes", "index": "bytes"}
+UNITS: dict[Cost, str] = {
+    "latency": "s, median query",
+    "time": "s an item",
+    "memory": "bytes",
+    "index": "bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,7 @@ def cost_findings(cells: Sequence[Cell], policy: Policy, baseline_code: Path | N
     return found
 
 
-def _measured(
-    cell: Cell, sides: tuple[Side, Side], budgets: dict[Cost, float], rounds: int
-) -> list[Finding]:
+def _measured(cell: Cell, sides: tuple[Side, Side], budgets: dict[Cost, float], rounds: int) -> list[Finding]:
     names = [name for name in COSTS if name in budgets]
     unmeasured = {name: Finding(*cell.name, name, UNITS[name], Verdict.NOT_MEASURED, "") for name in names}
     before, after = sides
@@ -61,7 +64,9 @@ def _measured(
         values = [(_cost(a, name), _cost(b, name)) for a, b in pairs]
         verdict, why = decide_cost(values, budgets[name])
         middle = sorted(values)[len(values) // 2]
-        found.append(replace(one, verdict=verdict, why=why, before=middle[0], after=middle[1], items=len(values)))
+        found.append(
+            replace(one, verdict=verdict, why=why, before=middle[0], after=middle[1], items=len(values))
+        )
     return found
 
 
@@ -72,7 +77,9 @@ def in_turns(before: Side, after: Side, rounds: int, latency: bool) -> list[tupl
     """
     for side in (before, after):
         if not (side.code / "harness" / "cli" / "__main__.py").is_file():
-            raise TouchstoneError("no checkout of touchstone", where=str(side.code), fix="correct --baseline-code")
+            raise TouchstoneError(
+                "no checkout of touchstone", where=str(side.code), fix="correct --baseline-code"
+            )
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as root:
         places = (Path(root) / "before", Path(root) / "after")
         for side, place in zip((before, after), places, strict=True):

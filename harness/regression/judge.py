@@ -49,7 +49,7 @@ class Evidence:
     """A paired comparison, baseline less candidate: a positive difference is a drop.
 
     low, high of *comparison* hold all but alpha on either side. p_value: one-sided, of no drop. needed: items
-    on which a candidate as good as its baseline would be found fine with the rule's power (0: no number known).
+    on which a candidate as good as its baseline would be found fine with the rule's power (0: none is known).
     detectable: the drop that these items find with that power.
     """
 
@@ -113,7 +113,8 @@ def decide_cost(pairs: Sequence[tuple[float, float]], budget: float) -> tuple[Ve
         return Verdict.NOT_MEASURED, "the baseline does not report it in every round"
     ratios = [after / before for before, after in pairs]
     middle = float(np.median(ratios))
-    text = f"x {middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds); x {budget:g} is accepted"
+    seen = f"{min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds"
+    text = f"x {middle:.3f} ({seen}); x {budget:g} is accepted"
     if middle <= budget:
         return Verdict.FINE, text
     if min(ratios) > 1.0:
@@ -126,4 +127,6 @@ def gravest(verdicts: Sequence[Verdict]) -> Verdict:
 
     No verdict at all is nothing measured; so is one number that was not measured among fine ones.
     """
-    return next((one for one in GRAVEST if one in verdicts), Verdict.FINE if verdicts else Verdict.NOT_MEASURED)
+    return next(
+        (one for one in GRAVEST if one in verdicts), Verdict.FINE if verdicts else Verdict.NOT_MEASURED
+    )

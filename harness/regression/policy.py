@@ -20,7 +20,7 @@ class Quality:
     """When a mean is worse.
 
     effect: the smallest drop of the mean that matters. tolerance: differences of one item up to this count as
-    equal. alpha: the chance of a false alarm of the whole check. power: of what "items that would do" promises.
+    equal. alpha: the chance of a false alarm of the whole check. power: that of the "items that would do".
     measure: '' for the task's main one.
     """
 
@@ -111,12 +111,15 @@ class Policy:
         for name, rule in (*self.tasks.items(), *self.suites.items()):
             if rule.alpha is not None:
                 raise TouchstoneError(
-                    f"alpha is given for '{name}'", why="it holds for the check as a whole", fix="give it in default"
+                    f"alpha is given for '{name}'",
+                    why="it holds for the check as a whole",
+                    fix="give it in default",
                 )
         for name, rule in self.suites.items():
             if rule.budgets:
                 raise TouchstoneError(
-                    f"a cost budget is given for the suite '{name}'", fix="give budgets in default or for tasks"
+                    f"a cost budget is given for the suite '{name}'",
+                    fix="give budgets in default or for tasks",
                 )
 
 

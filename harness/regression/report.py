@@ -130,4 +130,6 @@ def _property(text: str) -> str:
 def to_outputs(report: Report) -> str:
     """Lines for $GITHUB_OUTPUT."""
     counts = [one.verdict for one in report.findings]
-    return f"verdict={report.verdict}\nexit-code={int(report.exit_code)}\nworse={counts.count(Verdict.WORSE)}\n"
+    return (
+        f"verdict={report.verdict}\nexit-code={int(report.exit_code)}\nworse={counts.count(Verdict.WORSE)}\n"
+    )

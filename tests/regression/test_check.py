@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -71,7 +72,7 @@ def test_two_folders(baseline: Path, session: Session, tmp_path: Path) -> None:
 def test_doubt_is_an_exit_code_of_its_own(tmp_path: Path) -> None:
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     store_record(one, record("bm25", HIGH[:4]), HIGH[:4])
-    mixed = HIGH[:4] + [0.2, -0.2, 0.1, -0.15]
+    mixed = HIGH[:4] + np.array([0.2, -0.2, 0.1, -0.15])
     store_record(two, record("bm25", mixed), mixed)
     code, text = check(one.root, two.root)
     assert code == 5 and "items would do" in text
@@ -101,7 +102,10 @@ def test_acceptance_replaces_the_baseline(session: Session, tmp_path: Path) -> N
     assert code == 0
     new = newest(session.store)
     assert [one.record.run.method.name for one in new] == ["bm25(k1=3.0)"]
-    assert new[0].record.id not in old and session.store.verify(new[0].record, session.task(new[0].record.run.task)) == []
+    assert (
+        new[0].record.id not in old
+        and session.store.verify(new[0].record, session.task(new[0].record.run.task)) == []
+    )
     with pytest.raises(TouchstoneError, match="--update needs a results folder"):
         check(new[0].record.id, "bm25", "--update", "--results", session.store.root)
 

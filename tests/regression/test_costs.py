@@ -9,11 +9,11 @@ import pytest
 
 from harness.errors import TouchstoneError
 from harness.execute import Session
+from harness.registry import parse_method
 from harness.regression.check import Cell, Stored
 from harness.regression.costs import HERE, Side, cost_findings, in_turns
 from harness.regression.judge import Verdict
 from harness.regression.policy import Policy, Rule
-from harness.registry import parse_method
 from harness.spec import RunSpec
 from tests.test_execute import run
 
