@@ -68,14 +68,14 @@ class Ragged:
 
 def run_batches(
     lengths: Longs, limits: BatchLimits, run: Callable[[Longs], None], progress: Progress | None
-) -> None:
+) -> int:
     """Call ``run(rows)`` until every row was in one batch, longest rows first.
 
     When a batch does not fit in memory, it and all later ones are halved; a single row that does not is an
-    error. In the mode of single rows every batch is one row.
+    error. In the mode of single rows every batch is one row. Returns how often batches were halved.
     """
     order = np.argsort(-lengths, kind="stable")
-    start, tokens, most = 0, limits.tokens, 1 if mode().single_rows else limits.rows
+    start, halved, tokens, most = 0, 0, limits.tokens, 1 if mode().single_rows else limits.rows
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
         rows = order[start : start + max(1, min(tokens // longest, most))]
@@ -88,11 +88,13 @@ def run_batches(
                     fix="lower max_length",
                 )
             tokens = len(rows) * longest // 2
+            halved += 1
             release_memory()
             continue
         start += len(rows)
         if progress is not None:
             progress(start, len(order))
+    return halved
 
 
 def _attempt(run: Callable[[Longs], None], rows: Longs) -> str | None:

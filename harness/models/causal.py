@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from harness.answers import Floats
 from harness.errors import TouchstoneError
-from harness.models.batching import Longs, Progress, Ragged, batch_limits, run_batches, to_device
+from harness.models.batching import Longs, Progress, Ragged, batch_limits, run_batches
 from harness.models.generation import GREEDY, Allowed, Generated, Sampling
 from harness.models.network import Batch, Network, Places
 from harness.models.prompts import Chat, Prompt, Request
+from harness.models.scoring import Work, plain_logprobs, score_pairs
 from harness.models.tokenizer import Tokenizer, shared_prefix
 from harness.models.writer import write_texts
 from harness.spec import Json
@@ -33,6 +34,7 @@ class CausalModel:
         self.identity = identity
         self.max_tokens = max_tokens
         self.truncated = 0
+        self.work = Work()
 
     def encode(self, text: str) -> list[int]:
         """Token ids, with what the tokenizer puts in front."""
@@ -54,7 +56,17 @@ class CausalModel:
     ) -> list[Floats]:
         """For each request float32[its continuations]; equal inputs (one-token choices) are computed once."""
         pairs = [pair for request in requests for pair in self._split(request)]
-        sums = [float(values.sum()) for values in self._scored(pairs, progress)]
+        return self._sums(requests, score_pairs(self._network, pairs, self.work, progress))
+
+    def plain_logprobs(self, requests: Sequence[Request]) -> list[Floats]:
+        """The same, every continuation by itself, nothing batched and nothing reused: what the fast path must
+        equal.
+        """
+        pairs = [pair for request in requests for pair in self._split(request)]
+        return self._sums(requests, plain_logprobs(self._network, pairs))
+
+    def _sums(self, requests: Sequence[Request], values: Sequence[Doubles]) -> list[Floats]:
+        sums = [float(part.sum()) for part in values]
         starts = np.cumsum([0, *(len(request.continuations) for request in requests)])
         return [np.array(sums[a:b], np.float32) for a, b in pairwise(starts)]
 
@@ -67,7 +79,7 @@ class CausalModel:
             start = list(context) or [self._start()]
             self._require_room(len(start) + len(targets) - 1, "a text")
             checked.append((start, list(targets)))
-        return self._scored(checked, progress)
+        return score_pairs(self._network, checked, self.work, progress)
 
     def next_token_logits(self, prompts: Sequence[Prompt]) -> Floats:
         """float32[prompts, vocabulary]."""
@@ -191,48 +203,6 @@ class CausalModel:
         if ids[0] == self._tokenizer.start and room > 1:
             return [ids[0], *ids[len(ids) - room + 1 :]]
         return ids[len(ids) - room :]
-
-    def _scored(
-        self, pairs: Sequence[tuple[list[int], list[int]]], progress: Progress | None
-    ) -> list[Doubles]:
-        """float64[targets] of each (context, targets)."""
-        rows: dict[tuple[int, ...], int] = {}
-        asked: list[tuple[int, int, int]] = []  # (input row, position of the prediction, predicted token)
-        ends: list[int] = []  # where each pair's tokens end in asked
-        for context, targets in pairs:
-            ids = (*context, *targets[:-1])
-            row = rows.setdefault(ids, len(rows)) if targets else -1
-            asked += [(row, len(context) - 1 + i, token) for i, token in enumerate(targets)]
-            ends.append(len(asked))
-        wanted = np.array(asked, np.int64).reshape(-1, 3)
-        return np.split(self._logprobs(Ragged.of(rows), wanted, progress), ends)[:-1]
-
-    def _logprobs(self, inputs: Ragged, asked: Longs, progress: Progress | None) -> Doubles:
-        """float64[len(asked)]: the log-probability of each (row, position, token)."""
-        order = np.argsort(asked[:, 0], kind="stable")
-        bounds = np.searchsorted(asked[order, 0], np.arange(len(inputs.lengths) + 1))
-        found = np.empty(len(asked))
-
-        def run(rows: Longs) -> None:
-            slots = [order[bounds[row] : bounds[row + 1]] for row in rows]
-            local = np.repeat(np.arange(len(rows)), [len(slot) for slot in slots])
-            picked = np.concatenate(slots)
-            ids, mask = inputs.padded(rows, 0)
-            batch = Batch(ids, None if mask.all() else mask)
-            found[picked] = token_values(
-                self._network, batch, Places(local, asked[picked, 1].copy()), asked[picked, 2].copy()
-            )
-
-        run_batches(inputs.lengths, batch_limits(self._network.device), run, progress)
-        return found
-
-
-def token_values(network: Network, batch: Batch, places: Places, tokens: Longs, cache: Any = None) -> Doubles:
-    """float64[n]: the log-probability of ``tokens[i]`` after place i."""
-    chosen = network.logits(batch, places, cache).log_softmax(dim=-1)
-    picks = to_device({"tokens": tokens}, str(chosen.device))["tokens"]
-    values: Doubles = chosen.gather(1, picks[:, None])[:, 0].double().cpu().numpy()
-    return values
 
 
 def _checked(positions: Sequence[int], length: int) -> Longs:

@@ -41,7 +41,8 @@ class Network:
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
         self.config = model.config
-        self.device = str(next(model.parameters()).device)
+        first = next(model.parameters())
+        self.device, self.item_bytes = str(first.device), first.element_size()
         self.head: Any = model.get_output_embeddings()
         if self.head is None:
             raise TouchstoneError(
@@ -51,8 +52,27 @@ class Network:
             )
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions = "position_ids" in accepted
+        text = self.config.get_text_config()
+        kinds = set(getattr(text, "layer_types", None) or ())
+        self.layers = int(text.num_hidden_layers)
+        self.window = _window(text, kinds)
+        # Keys can be lent where a token's depend on its text alone, not on how long the text becomes later.
+        self.reuses_keys = (
+            self.takes_positions
+            and not getattr(model, "_is_stateful", False)
+            and kinds <= {"full_attention", "sliding_attention"}
+            and not _stretches_positions(text)
+        )
         # transformers 5.24 renamed the argument, and goes on taking the old name for a while.
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"
+
+    @property
+    def key_width(self) -> int:
+        """Numbers that a token's keys take in one layer."""
+        text = self.config.get_text_config()
+        heads = int(text.num_attention_heads)
+        size = getattr(text, "head_dim", None) or int(text.hidden_size) // heads
+        return int(getattr(text, "num_key_value_heads", None) or heads) * int(size)
 
     def logits(self, batch: Batch, places: Places, cache: Any = None) -> torch.Tensor:
         """float32[n, vocabulary] at *places*; with a cache its keys are read and this batch's are added.
@@ -101,3 +121,15 @@ class Network:
             yield
         finally:
             hook.remove()
+
+
+def _window(config: Any, kinds: set[str]) -> int:
+    """Tokens that some layer looks back over, 0 where all layers see everything."""
+    used = getattr(config, "use_sliding_window", True) and (not kinds or "sliding_attention" in kinds)
+    return int(getattr(config, "sliding_window", None) or 0) if used else 0
+
+
+def _stretches_positions(config: Any) -> bool:
+    """Whether the model turns its keys by an angle that depends on the length of the whole text."""
+    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    return any(name in str(settings) for name in ("dynamic", "longrope"))
