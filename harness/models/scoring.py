@@ -31,7 +31,7 @@ class Work:
 
 
 def plain_logprobs(network: Network, pairs: Sequence[Pair]) -> list[Doubles]:
-    """float64[targets] of each (context, targets), each text whole and alone: what the fast path must equal."""
+    """float64[targets] of each (context, targets), each text whole and alone: the fast path must equal it."""
     found = []
     for context, targets in pairs:
         ids = np.array([[*context, *targets[:-1]]], np.int64)
@@ -95,7 +95,8 @@ class _Walk:
             chosen = part[rows]
             self._batch([nodes[node] for node in chosen], past.select(chosen))
 
-        self.work.halved += run_batches(lengths[part], limits, batch, None)
+        halved = run_batches(lengths[part], limits, batch, None)  # which counts those of the children too
+        self.work.halved += halved
 
     def _parts(self, nodes: Sequence[Node], lengths: Longs) -> list[Longs]:
         """Nodes that may share a batch. A model that looks back over a window counts padding as tokens: where

@@ -55,7 +55,8 @@ class Node:
         spans = [np.arange(questions.bounds[row], questions.bounds[row + 1]) for row in self.rows]
         found = np.concatenate(spans) if spans else np.empty(0, np.int64)
         at = questions.position[found]
-        return found[(at >= self.start) & (at < self.stop)]
+        mine: Longs = found[(at >= self.start) & (at < self.stop)]
+        return mine
 
 
 def plan_alone(inputs: Ragged) -> list[Node]:
