@@ -36,6 +36,7 @@ LAYERS = (
         "adapter",
         "dense",
         "folds",
+        "lucene_adapter",
         "training",
         "sparse",
         "sparse_numba",

@@ -1,0 +1,1 @@
+"""Queries improved by what a first search finds."""
