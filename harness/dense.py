@@ -88,7 +88,6 @@ class DenseAdapter(Adapter):
 
     extras = ("neural",)
     Settings = DenseSettings
-    settings: DenseSettings
 
     def check(self) -> None:
         """torch and transformers are installed."""

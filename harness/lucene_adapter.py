@@ -45,7 +45,6 @@ class LuceneAdapter(Adapter):
 
     extras = ("lucene",)
     Settings = LuceneSettings
-    settings: LuceneSettings
 
     def expansion(self) -> Rm3 | None:
         """None: the query as it is."""

@@ -58,7 +58,6 @@ class PrfInterpolation(DenseAdapter):
         "https://doi.org/10.1145/3477495.3531884",
     )
     Settings = Settings
-    settings: Settings
 
     def check(self) -> None:
         """Numbers that mean something."""

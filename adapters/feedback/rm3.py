@@ -36,7 +36,6 @@ class Rm3Feedback(LuceneAdapter):
         "https://trec.nist.gov/pubs/trec13/papers/umass.novelty.hard.pdf",
     )
     Settings = Settings
-    settings: Settings
 
     def check(self) -> None:
         """Java, the jar, and numbers that mean something."""
