@@ -19,10 +19,11 @@ from harness.answers import Floats, Ints, Rankings
 from harness.assets import asset_name
 from harness.models.encoder import Encoder, EncoderSpec, encoder_identity
 from harness.models.source import PACKAGED_MODEL, find_model, require_neural
+from harness.search import SearchSpec, top_k
 from harness.spec import Json, digest
 from harness.tasks.base import Task
 from harness.tasks.rank import RankTask
-from harness.vectors import SearchSpec, Vectors, corpus_vectors, top_k, vectors_key
+from harness.vectors import Vectors, corpus_vectors, vectors_key
 
 NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
 RUNTIME_BYTES = 2_000_000_000  # torch, a batch and a block of scores
@@ -50,10 +51,13 @@ class DenseSettings:
 
 @dataclass(frozen=True, eq=False)
 class DenseVectors:
-    """An encoder with the vectors of one corpus: documents float32[n, d], on disk."""
+    """An encoder with the vectors of one corpus: documents float32[n, d], on disk, and precedence int32[n]
+    of the documents among ties.
+    """
 
     encoder: Encoder
     documents: Vectors
+    precedence: Ints
     context: Context
 
     def encode(self, queries: Sequence[str]) -> Floats:
@@ -76,7 +80,7 @@ class DenseVectors:
 
     def search(self, queries: Floats, k: int) -> tuple[Ints, Floats]:
         """The k best documents of each query vector by dot product: int32[q, k], float32[q, k]."""
-        return top_k(queries, self.documents, SearchSpec(k, self.context.device))
+        return top_k(queries, self.documents, SearchSpec(k, self.context.device), self.precedence)
 
     def rankings(self, task: RankTask, items: Ints, queries: Floats) -> Rankings:
         """*items* ranked by their query vectors, without what the task hides, cut at its depth."""
@@ -120,4 +124,4 @@ class DenseAdapter(Adapter):
             documents, _ = corpus_vectors(
                 encoder, task.corpus, context.asset, partial(context.progress, "encode")
             )
-        return DenseVectors(encoder, documents, context)
+        return DenseVectors(encoder, documents, task.corpus.precedence, context)

@@ -1,4 +1,4 @@
-"""Vectors of a whole corpus as an asset, and exact nearest-neighbour search over them."""
+"""Vectors of a whole corpus as an asset."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.answers import PAD, Floats, Ints
 from harness.assets import Asset, Make
 from harness.models.batching import Progress
 from harness.models.encoder import Encoder
 from harness.spec import Json
-
-if TYPE_CHECKING:
-    import torch
 
 # Documents of a shard: what an interruption loses at most. Sorting by length inside a shard instead of over
 # the whole corpus costs 0.2 % more padding on a processor (SciFact) and needs no second pass over the texts.
@@ -43,16 +37,6 @@ class TextCorpus(Protocol):
 
     def texts(self, start: int, stop: int) -> Sequence[str]:
         """Title and text joined, of documents start..stop-1."""
-
-
-@dataclass(frozen=True)
-class SearchSpec:
-    """How to search. queries, docs: rows of a block; a block of scores takes queries x docs x 4 bytes."""
-
-    k: int
-    device: str = "cpu"
-    queries: int = 1024
-    docs: int = 16_384
 
 
 def vectors_key(encoder: Mapping[str, Json], corpus: TextCorpus) -> dict[str, Json]:
@@ -126,41 +110,3 @@ def _write_seconds(path: Path, seconds: float) -> None:
 
 def _read_seconds(path: Path) -> float:
     return float(json.loads(path.read_text())["seconds"])
-
-
-def top_k(queries: Floats, docs: npt.NDArray[np.float32], spec: SearchSpec) -> tuple[Ints, Floats]:
-    """(document numbers int32[q, k], dot products float32[q, k]), best first; PAD and -inf beyond n.
-
-    Exact: every document is scored. Documents pass through the device once, in blocks; what is kept is q x k.
-    """
-    import torch
-
-    k, device = spec.k, spec.device
-    with torch.inference_mode():
-        all_queries = torch.tensor(np.asarray(queries), device=device)
-        best = torch.full((len(queries), k), -np.inf, device=device)
-        found = torch.full((len(queries), k), PAD, dtype=torch.int32, device=device)
-        for start in range(0, len(docs), spec.docs):
-            block = torch.tensor(np.asarray(docs[start : start + spec.docs]), device=device)
-            for first in range(0, len(queries), spec.queries):
-                rows = slice(first, first + spec.queries)
-                scores, numbers = _best_of(all_queries[rows] @ block.T, k)
-                best[rows], found[rows] = _merged(
-                    (best[rows], scores), (found[rows], (numbers + start).to(torch.int32)), k
-                )
-        return found.cpu().numpy(), best.cpu().numpy()
-
-
-def _best_of(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    values, indices = scores.topk(min(k, scores.shape[1]), dim=1)
-    return values, indices
-
-
-def _merged(
-    scores: tuple[torch.Tensor, torch.Tensor], numbers: tuple[torch.Tensor, torch.Tensor], k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best k of two rankings, sorted."""
-    import torch
-
-    values, order = torch.cat(scores, dim=1).topk(k, dim=1)
-    return values, torch.cat(numbers, dim=1).gather(1, order)

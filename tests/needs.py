@@ -39,6 +39,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "numba": _package("numba"),
     "xmllint": lambda: shutil.which("xmllint") is not None,
     "rouge": _package("rouge"),
+    "faiss": _package("faiss"),
 }
 
 

@@ -28,6 +28,9 @@ LAYERS = (
         "lucene",
         "kilt_scores",
         "fuse",
+        "best_numba",
+        "search",
+        "search_numba",
     },
     {
         "tasks",

@@ -8,17 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harness import vectors
-from harness.answers import PAD, Floats
+from harness.answers import Floats
 from harness.assets import Assets
 from harness.models.batching import Progress
 from harness.models.profile import Role
 from harness.spec import Json
-from harness.vectors import SearchSpec, corpus_vectors, top_k
-from tests.needs import needs
+from harness.vectors import corpus_vectors
 
 
 class Letters:
@@ -137,44 +134,3 @@ vectors.corpus_vectors(Killed(), LINES, Assets(Path({str(tmp_path)!r})).get_or_m
     encoder = Letters()
     corpus_vectors(encoder, LINES, Assets(tmp_path).get_or_make)
     assert encoder.encoded == LINES.lines[10:]
-
-
-sizes = st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 6), st.integers(1, 50))
-
-
-@needs("torch")
-@settings(deadline=None, max_examples=60)
-@given(sizes, st.integers(1, 5), st.integers(1, 17), st.integers(0, 2**32 - 1))
-def test_top_k_equals_a_full_sort(
-    shape: tuple[int, int, int, int], query_block: int, doc_block: int, seed: int
-) -> None:
-    """On small whole numbers, whose products are exact and tie often."""
-    n_queries, n_docs, width, k = shape
-    random = np.random.default_rng(seed)
-    queries = random.integers(-4, 5, (n_queries, width)).astype(np.float32)
-    docs = random.integers(-4, 5, (n_docs, width)).astype(np.float32)
-    found, scores = top_k(queries, docs, SearchSpec(k, "cpu", query_block, doc_block))
-    every = queries @ docs.T
-    held = min(k, n_docs)
-    np.testing.assert_array_equal(scores[:, :held], -np.sort(-every, axis=1)[:, :held])
-    np.testing.assert_array_equal(np.take_along_axis(every, found[:, :held], 1), scores[:, :held])
-    assert all(len(set(row)) == held for row in found[:, :held].tolist())
-    assert (found[:, held:] == PAD).all()
-    assert np.isneginf(scores[:, held:]).all()
-    assert found.dtype == np.int32
-    assert scores.dtype == np.float32
-
-
-@needs("torch")
-def test_top_k_on_unit_vectors_equals_a_full_sort(tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    vectors_ = random.normal(size=(3000, 32)).astype(np.float32)
-    vectors_ /= np.linalg.norm(vectors_, axis=1, keepdims=True)
-    np.save(tmp_path / "docs.npy", vectors_)
-    docs = np.load(tmp_path / "docs.npy", mmap_mode="r")
-    found, scores = top_k(vectors_[:50], docs, SearchSpec(20, docs=700))
-    exact = vectors_[:50].astype(np.float64) @ vectors_.astype(np.float64).T
-    order = np.argsort(-exact, axis=1)[:, :20]
-    np.testing.assert_allclose(scores, np.take_along_axis(exact, order, 1), atol=1e-6)
-    np.testing.assert_array_equal(found, order)
-    assert found[:, 0].tolist() == list(range(50))

@@ -1,0 +1,106 @@
+"""The compiled running best-k of one query, for scores that come in blocks. Importing it needs numba.
+
+A candidate is one whole number: the bits of its float32 score, changed so that they order as the scores do,
+above those of its precedence counted down. The largest k numbers, sorted, are the ranking with its ties.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+CHUNK = 64  # scores looked at together: one comparison of all of them passes over most
+
+
+def room(k: int) -> int:
+    """The length of the uint64 zeros that hold the candidates of one query."""
+    return 2 * k + CHUNK + 1
+
+
+def _candidate(bits: Any, precedence: Any) -> Any:
+    """From the bits of a score; 0.0 and -0.0 are the same."""
+    sign = np.uint32(0x80000000)
+    if bits & sign:
+        ordered = sign if bits == sign else ~bits
+    else:
+        ordered = bits | sign
+    return (np.uint64(ordered) << np.uint64(32)) | np.uint64(np.uint32(0xFFFFFFFF) - np.uint32(precedence))
+
+
+def _score(candidate: Any) -> Any:
+    """The float32 score of a candidate."""
+    ordered = np.uint32(candidate >> np.uint64(32))
+    sign = np.uint32(0x80000000)
+    bits = ordered ^ sign if ordered & sign else ~ordered
+    return np.array([bits]).astype(np.uint32).view(np.float32)[0]
+
+
+def _keep(scores: Any, precedence: Any, best: Any, held: int, k: int, floor: Any) -> int:
+    """Add the scores of a block that are above *floor* to best[:held]; returns how many are held then.
+
+    The last of *best* is the least of the k largest when the rest was dropped last, else 0.
+    """
+    bits = scores.view(np.uint32)
+    least = score_of(best[-1]) if best[-1] else floor
+    for begin in range(0, len(scores), CHUNK):
+        end = min(begin + CHUNK, len(scores))
+        above = 0
+        for i in range(begin, end):
+            above += scores[i] > floor and scores[i] >= least
+        if not above:
+            continue
+        for i in range(begin, end):
+            if scores[i] > floor and scores[i] >= least:
+                best[held] = candidate_of(bits[i], precedence[i])
+                held += 1
+        if held >= 2 * k:
+            select(best, held, k)
+            held = k
+            best[-1] = best[k - 1]
+            least = score_of(best[-1])
+    return held
+
+
+def _select(values: Any, n: int, k: int) -> None:
+    """Move the k largest of values[:n] to the front, the least of them to place k - 1 (Hoare 1961)."""
+    left, right, wanted = 0, n - 1, k - 1
+    while left < right:
+        middle = values[(left + right) >> 1]
+        i, j = left, right
+        while i <= j:
+            while values[i] > middle:
+                i += 1
+            while values[j] < middle:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            right = j
+        elif wanted >= i:
+            left = i
+        else:
+            return
+
+
+def _finish(best: Any, held: int, by_precedence: Any, docs: Any, scores: Any) -> None:
+    """Write the ranking that best[:held] holds; *docs* and *scores* have k places, by_precedence the documents."""
+    k = len(docs)
+    if held > k:
+        select(best, held, k)
+        held = k
+    ranked = np.sort(best[:held])[::-1]
+    for i in range(held):
+        down = np.uint32(ranked[i] & np.uint64(0xFFFFFFFF))
+        docs[i] = by_precedence[np.uint32(0xFFFFFFFF) - down]
+        scores[i] = score_of(ranked[i])
+
+
+candidate_of = numba.njit(cache=True)(_candidate)
+score_of = numba.njit(cache=True)(_score)
+select = numba.njit(cache=True)(_select)
+keep = numba.njit(cache=True)(_keep)
+finish = numba.njit(cache=True)(_finish)

@@ -1,0 +1,54 @@
+"""The compiled part of ``harness.search``. Importing it needs numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from harness.answers import Floats, Ints
+from harness.best_numba import finish, keep, room
+from harness.search import nan_score
+
+
+class Best:
+    """The k best of all that was added, for each of n queries: n x (2k + 65) whole numbers."""
+
+    def __init__(self, n: int, k: int) -> None:
+        self.k = k
+        self._held = np.zeros(n, np.int64)
+        self._best = np.zeros((n, room(k)), np.uint64)
+
+    def add(self, scores: Floats, precedence: Ints, first: int) -> None:
+        """Scores float32[m, b] of queries first..first+m-1 for the documents whose precedence is given."""
+        rows = slice(first, first + len(scores))
+        if _add_all(scores, precedence, self._best[rows], self._held[rows], self.k):
+            raise nan_score()
+
+    def write(self, precedence: Ints, docs: Ints, scores: Floats) -> None:
+        """The rankings, into int32[n, k] and float32[n, k]; what is not filled stays as it is."""
+        by_precedence = np.empty(len(precedence), np.int32)
+        by_precedence[precedence] = np.arange(len(precedence), dtype=np.int32)
+        _write_all(self._best, self._held, by_precedence, docs, scores)
+
+
+def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> int:
+    """Returns how many scores are NaN."""
+    wrong = 0
+    for row in numba.prange(len(scores)):
+        strange = 0
+        for column in range(scores.shape[1]):
+            strange += scores[row, column] != scores[row, column]
+        wrong += strange
+        held[row] = keep(scores[row], precedence, best[row], held[row], k, np.float32(-np.inf))
+    return wrong
+
+
+def _write(best: Any, held: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
+    for row in numba.prange(len(docs)):
+        finish(best[row], held[row], by_precedence, docs[row], scores[row])
+
+
+_add_all = numba.njit(cache=True, parallel=True)(_add)
+_write_all = numba.njit(cache=True, parallel=True)(_write)
