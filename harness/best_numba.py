@@ -87,7 +87,7 @@ def _select(values: Any, n: int, k: int) -> None:
 
 
 def _finish(best: Any, held: int, by_precedence: Any, docs: Any, scores: Any) -> None:
-    """Write the ranking that best[:held] holds; *docs* and *scores* have k places, by_precedence the documents."""
+    """Write the ranking that best[:held] holds into *docs* and *scores*, of k places each."""
     k = len(docs)
     if held > k:
         select(best, held, k)

@@ -141,7 +141,9 @@ def _scores_of(candidates: torch.Tensor) -> torch.Tensor:
 
 def nan_score() -> TouchstoneError:
     """The error for a dot product that is not a number."""
-    return TouchstoneError("NaN score", where="exact search", why="a query or document vector holds NaN or inf")
+    return TouchstoneError(
+        "NaN score", where="exact search", why="a query or document vector holds NaN or inf"
+    )
 
 
 def _padded(vectors: torch.Tensor, tile: int) -> torch.Tensor:

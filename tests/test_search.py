@@ -34,7 +34,7 @@ def by(way: str, queries: Floats, docs: Floats, spec: SearchSpec, precedence: In
 def test_top_k_equals_a_full_sort(
     way: str, shape: tuple[int, int, int, int], query_block: int, doc_block: int, seed: int
 ) -> None:
-    """On small whole numbers, whose products are exact and tie often, at the cut too; negative ones as well."""
+    """On small whole numbers, whose products are exact and tie often, at the cut too."""
     n_queries, n_docs, width, k = shape
     random = np.random.default_rng(seed)
     queries = random.integers(-2, 3, (n_queries, width)).astype(np.float32)
