@@ -22,10 +22,7 @@ def room(k: int) -> int:
 def _candidate(bits: Any, precedence: Any) -> Any:
     """From the bits of a score; 0.0 and -0.0 are the same."""
     sign = np.uint32(0x80000000)
-    if bits & sign:
-        ordered = sign if bits == sign else ~bits
-    else:
-        ordered = bits | sign
+    ordered = ~bits if bits & sign and bits != sign else bits | sign
     return (np.uint64(ordered) << np.uint64(32)) | np.uint64(np.uint32(0xFFFFFFFF) - np.uint32(precedence))
 
 
