@@ -40,6 +40,9 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "xmllint": lambda: shutil.which("xmllint") is not None,
     "rouge": _package("rouge"),
     "faiss": _package("faiss"),
+    "mteb": _package("mteb"),
+    "lm_eval": _package("lm_eval"),
+    "ruptures": _package("ruptures"),
 }
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "check-batching": "Compare answers at batch 1 with those of a run's batches.",
     "check": "Check a candidate against a baseline: exit 1 when it is worse.",
     "compare": "Compare two runs item by item, with a paired test.",
+    "history": "Show a measure over the runs of a method, and where it changed.",
     "site": "Build or serve the leaderboard site.",
     "doctor": "Report what is installed here: extras, Java, devices, mirror, hub.",
 }
