@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--also",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
-    help="Another results folder; repeat.",
+    help="Another results folder.",
 )
 @click.option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.05, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def scores_of(runs: Sequence[Stored], measure: str) -> list[Point]:
     if not held:
         known = ", ".join(runs[-1].record.scores)
         raise TouchstoneError(f"no run has '{name}'", fix=f"known: {known}")
-    steps = [None, *(_step(*two, name) for two in zip(held, held[1:], strict=False))]
+    steps = [None, *(_step(*two, name) for two in pairwise(held))]
     values = [one.record.scores[name].value for one in held]
     return [Point(one.record, v, step) for one, v, step in zip(held, values, steps, strict=True)]
 
@@ -95,7 +96,7 @@ def change_points(values: Doubles, alpha: float = 0.05, seed: int = 0) -> list[C
     values = checked(values)
     ends = sorted(_splits(values, 0, len(values), (alpha, seed)))
     edges = [0, *(at for at, _ in ends), len(values)]
-    means = [float(values[a:b].mean()) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [float(values[a:b].mean()) for a, b in pairwise(edges)]
     return [Change(at, means[n], means[n + 1], p) for n, (at, p) in enumerate(ends)]
 
 
