@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +14,11 @@ from harness.answers import Floats
 from harness.errors import TouchstoneError
 from harness.models.batching import Longs, Progress, Ragged, batch_limits, run_batches
 from harness.models.generation import GREEDY, Allowed, Generated, Sampling
+from harness.models.joint import JointEncoder, Pair
 from harness.models.network import Batch, Network, Places
 from harness.models.prompts import Chat, Prompt, Request
 from harness.models.scoring import Work, plain_logprobs, score_pairs
-from harness.models.tokenizer import Tokenizer, shared_prefix
+from harness.models.tokenizer import Tokenizer
 from harness.models.writer import write_texts
 from harness.spec import Json
 
@@ -34,7 +36,9 @@ class CausalModel:
         self.identity = identity
         self.max_tokens = max_tokens
         self.truncated = 0
+        self.shortened = 0
         self.work = Work()
+        self._joint = JointEncoder(tokenizer)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, with what the tokenizer puts in front."""
@@ -55,14 +59,14 @@ class CausalModel:
         self, requests: Sequence[Request], progress: Progress | None = None
     ) -> list[Floats]:
         """For each request float32[its continuations]; equal inputs (one-token choices) are computed once."""
-        pairs = [pair for request in requests for pair in self._split(request)]
+        pairs = self._pairs(requests)
         return self._sums(requests, score_pairs(self._network, pairs, self.work, progress))
 
     def plain_logprobs(self, requests: Sequence[Request]) -> list[Floats]:
         """The same, every continuation by itself, nothing batched and nothing reused: what the fast path must
         equal.
         """
-        pairs = [pair for request in requests for pair in self._split(request)]
+        pairs = self._pairs(requests)
         return self._sums(requests, plain_logprobs(self._network, pairs))
 
     def _sums(self, requests: Sequence[Request], values: Sequence[Doubles]) -> list[Floats]:
@@ -156,23 +160,32 @@ class CausalModel:
 
         run_batches(ragged.lengths, batch_limits(self._network.device), padded, None)
 
-    def _split(self, request: Request) -> list[tuple[list[int], list[int]]]:
-        """(context, targets) of every continuation, cut to the window; a cut request is counted once.
-
-        Prompt and continuation are encoded together, since a model reads whole texts. The context is what the
-        prompt's own tokens have in common with that: all of them, unless the boundary falls inside a token.
+    def _pairs(self, requests: Sequence[Request]) -> list[Pair]:
+        """(context, targets) of every continuation. A request that does not fit the window is asked with its
+        next shorter prompt; the last one is cut, and counted once.
         """
-        prompt, found, cut = self.encode(request.prompt), [], False
-        for continuation in request.continuations:
-            whole = self.encode(request.prompt + continuation)
-            shared = shared_prefix(prompt, whole)
-            context, targets = whole[:shared] or [self._start()], whole[shared:]
-            self._require_room(len(targets), f"the continuation {continuation[:40]!r}")
-            fitted = self._fitted(context, self.max_tokens + 1 - len(targets))
-            cut |= len(fitted) < len(context)
-            found.append((fitted, targets))
-        self.truncated += cut
-        return found
+        found: list[list[Pair]] = [[] for _ in requests]
+        waiting, step = list(range(len(requests))), 0
+        while waiting:
+            asked = [
+                replace(requests[n], prompt=(requests[n].prompt, *requests[n].shorter)[step]) for n in waiting
+            ]
+            longer = []
+            for number, pairs in zip(waiting, self._joint.pairs(asked), strict=True):
+                pairs = [(context or [self._start()], targets) for context, targets in pairs]
+                fits = all(len(context) + len(targets) - 1 <= self.max_tokens for context, targets in pairs)
+                if not fits and step < len(requests[number].shorter):
+                    longer.append(number)
+                    continue
+                self.shortened += step > 0
+                self.truncated += not fits
+                found[number] = [self._cut(context, targets) for context, targets in pairs]
+            waiting, step = longer, step + 1
+        return [pair for pairs in found for pair in pairs]
+
+    def _cut(self, context: list[int], targets: list[int]) -> Pair:
+        self._require_room(len(targets), "a continuation")
+        return self._fitted(context, self.max_tokens + 1 - len(targets)), targets
 
     def _start(self) -> int:
         if self._tokenizer.start is None:

@@ -19,6 +19,8 @@ from harness.models.generation import GREEDY, Allowed, Generated, Sampling, Toke
 from harness.models.llama2c import Llama2cTokenizer, load_llama2c, read_shape
 from harness.models.profile import position_limit
 from harness.models.prompts import Chat, Message, Prompt, Request
+from harness.models.scoring import Work
+from harness.models.server import ServerModel, ServerSpec
 from harness.models.source import (
     ModelFiles,
     Precision,
@@ -47,7 +49,7 @@ __all__ = [
     "load_language_model",
 ]
 
-CODE_VERSION = 2  # raise when a change here can move a log-probability or a text
+CODE_VERSION = 3  # raise when a change here can move a log-probability or a text
 STORIES = "stories260K"
 WHO = "the language model"
 
@@ -56,7 +58,8 @@ WHO = "the language model"
 class LanguageModelSpec:
     """A causal language model.
 
-    model: a hub id, a folder, a llama2.c file, or the mirror's ``stories260K``. device: ``cpu``, ``cuda``,
+    model: a hub id, a folder, a llama2.c file, the mirror's ``stories260K``, or a model behind a server as
+    ``http://127.0.0.1:8000/v1#name`` (see ``models.server``). device: ``cpu``, ``cuda``,
     ``cuda:1``; several for one model as ``cuda:0+cuda:1``, or ``auto`` for all that are visible.
     """
 
@@ -84,6 +87,14 @@ class LanguageModel(Protocol):
     @property
     def truncated(self) -> int:
         """How many prompts were longer than the window and lost their beginning, since loading."""
+
+    @property
+    def shortened(self) -> int:
+        """How many requests were answered after one of their shorter prompts, since loading."""
+
+    @property
+    def work(self) -> Work:
+        """What log-probabilities took since loading: tokens given and computed, batches halved."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids, with what the tokenizer puts in front."""
@@ -139,6 +150,10 @@ class LanguageModel(Protocol):
 
 def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
     """What the answers of *spec* depend on besides the kind of device. Loads no torch and no weights."""
+    if _is_server(spec.model):
+        server = ServerSpec.parse(spec.model)
+        named: dict[str, Json] = {"model": server.model, "server": server.base, "revision": spec.revision}
+        return {**named, "code": CODE_VERSION}
     checkpoint = _llama2c_checkpoint(spec.model)
     if checkpoint is not None:
         tokenizer = _llama2c_tokenizer(checkpoint)
@@ -160,6 +175,8 @@ def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
 
 def load_language_model(spec: LanguageModelSpec) -> LanguageModel:
     """The language model of *spec*, in memory."""
+    if _is_server(spec.model):
+        return ServerModel(ServerSpec.parse(spec.model), language_model_identity(spec))
     require_neural(WHO)
     identity = {**language_model_identity(spec), "device": _device_kind(spec.device)}
     prepare_torch()
@@ -180,6 +197,10 @@ def load_language_model(spec: LanguageModelSpec) -> LanguageModel:
     files = find_model(spec.model, spec.revision, WHO)
     model = _load_model(files, spec.device, dtype)
     return CausalModel(Network(model), FolderTokenizer(files), position_limit(files) or 2048, identity)
+
+
+def _is_server(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
 
 
 def _device_kind(device: str) -> str:

@@ -160,6 +160,7 @@ class Llama2cTokenizer:
         self._pieces = list(pieces)
         self._scores = list(scores)
         self._ids = {piece: number for number, piece in enumerate(self._pieces)}
+        self.splits_words = False
         self.stop = frozenset({BOS, EOS})
         self.start = BOS
 
@@ -193,6 +194,10 @@ class Llama2cTokenizer:
             known = self._ids.get(raw)
             ids += [byte + FIRST_BYTE for byte in raw] if known is None else [known]
         return [BOS, *self._merged(ids)]
+
+    def encode_many(self, texts: Sequence[str], start: bool) -> list[list[int]]:
+        """Token ids of each text, BOS first; without *start*, not."""
+        return [self.encode(text)[0 if start else 1 :] for text in texts]
 
     def encode_chat(self, chat: Chat) -> list[int]:
         """A TouchstoneError: these checkpoints have no chat template."""

@@ -37,7 +37,12 @@ Prompt = str | Chat | Sequence[int]
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and the continuations to compare."""
+    """A prompt and the continuations to compare.
+
+    shorter: what to ask instead where the prompt does not fit the model's window, longest first (fewer
+    examples). The first that fits is taken, and counted; where none does, the last one loses its beginning.
+    """
 
     prompt: str
     continuations: tuple[str, ...]
+    shorter: tuple[str, ...] = ()

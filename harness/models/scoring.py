@@ -95,8 +95,8 @@ class _Walk:
             chosen = part[rows]
             self._batch([nodes[node] for node in chosen], past.select(chosen))
 
-        halved = run_batches(lengths[part], limits, batch, None)  # which counts those of the children too
-        self.work.halved += halved
+        halved = run_batches(lengths[part], limits, batch, None)
+        self.work.halved += halved  # after the call, which adds those of the children
 
     def _parts(self, nodes: Sequence[Node], lengths: Longs) -> list[Longs]:
         """Nodes that may share a batch. A model that looks back over a window counts padding as tokens: where

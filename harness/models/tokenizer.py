@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -21,8 +22,15 @@ class Tokenizer(Protocol):
     def stop(self) -> frozenset[int]:
         """The tokens that end a text."""
 
+    @property
+    def splits_words(self) -> bool:
+        """Whether no token reaches over a space between two other characters."""
+
     def encode(self, text: str) -> list[int]:
         """Token ids, with what is put in front."""
+
+    def encode_many(self, texts: Sequence[str], start: bool) -> list[list[int]]:
+        """Token ids of many texts at once; what is put in front only with *start*."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
@@ -44,12 +52,22 @@ class FolderTokenizer:
         ends = files.read_json("generation_config.json").get("eos_token_id", end)
         self.stop = frozenset(e for e in (ends if isinstance(ends, list) else [ends]) if isinstance(e, int))
         bare, full = self._ids("a", special=False), self._ids("a", special=True)
+        self.splits_words = _splits_words(self._tokenizer)
         self._after = len(full) - shared_start(full, bare) - len(bare)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, with what the tokenizer puts in front."""
         ids = self._ids(text, special=True)
         return ids[: len(ids) - self._after]
+
+    def encode_many(self, texts: Sequence[str], start: bool) -> list[list[int]]:
+        """Token ids of many texts at once; what the tokenizer puts in front only with *start*."""
+        if not texts:
+            return []
+        rows: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=start, verbose=False)[
+            "input_ids"
+        ]
+        return [row[: len(row) - self._after] for row in rows] if start else rows
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, without special tokens."""
@@ -73,6 +91,23 @@ class FolderTokenizer:
     def _ids(self, text: str, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
         return ids
+
+
+def _splits_words(tokenizer: Any) -> bool:
+    """Byte-pair encoding over words found by a pattern, as GPT-2 began it; SentencePiece works otherwise."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return False
+    body = json.loads(backend.to_str())
+    splitter = body.get("pre_tokenizer") or {}
+    parts = splitter.get("pretokenizers", [splitter])
+    words = any(
+        part.get("type") == "Split" or (part.get("type") == "ByteLevel" and part.get("use_regex"))
+        for part in parts
+    )
+    known = all(part.get("type") in ("Split", "ByteLevel", "Digits") for part in parts)
+    plain = (body.get("normalizer") or {"type": "NFC"}).get("type") == "NFC"
+    return body["model"]["type"] == "BPE" and words and known and plain
 
 
 def no_template(where: str) -> TouchstoneError:

@@ -147,8 +147,8 @@ def test_plans_compute_every_sequence_once_whole(
 
 def test_a_prefix_is_one_node_and_questions_its_children() -> None:
     prefix = list(range(100))
-    rows = [[*prefix, *([200 + i] * 30), *tail] for i in range(8) for tail in ([], [1, 2], [3])]
+    rows = [[*prefix, *([200 + i] * 40), *tail] for i in range(8) for tail in ([], [1, 2], [3])]
     (root,) = plan_shared(Ragged.of(rows))
     assert (root.start, root.stop, len(root.children)) == (0, 100, 8)
     assert all(len(child.children) == 2 for child in root.children)
-    assert root.tokens == 100 + 8 * (30 + 3)
+    assert root.tokens == 100 + 8 * (40 + 3)
