@@ -25,7 +25,7 @@ from harness.assets import Asset, Assets
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
 from harness.gauges import Gauges
-from harness.meter import Meter, machine, versions
+from harness.meter import Meter, machine, metering, versions
 from harness.record import Cost, Failure, Record
 from harness.registry import make_adapter, parse_method
 from harness.scores import Scores
@@ -140,11 +140,12 @@ class Session:
             if shards.dropped:
                 context.meter.count("corrupt_shards_dropped", shards.dropped)
             name = planned.run.method.name
-            for answers, segment in _metered(planned.adapter, task.select(todo), context):
-                checked = task.check(answers)
-                _refuse_foreign(checked, todo, task)
-                shards.add(checked, segment)
-                progress(name, len(shards), len(task.items))
+            with metering(context.meter):
+                for answers, segment in _metered(planned.adapter, task.select(todo), context):
+                    checked = task.check(answers)
+                    _refuse_foreign(checked, todo, task)
+                    shards.add(checked, segment)
+                    progress(name, len(shards), len(task.items))
         join_shards(shards, task)
         return sum(shard.segment.seconds + shard.segment.spent.reused for shard in shards.held)
 

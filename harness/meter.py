@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -67,6 +68,26 @@ class Meter:
         taken = Spent(self.phases, self.counts, self.reused, self.index_bytes)
         self.phases, self.counts, self.reused, self.index_bytes = {}, {}, 0.0, 0
         return taken
+
+
+_METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+@contextmanager
+def metering(meter: Meter) -> Iterator[None]:
+    """Events that models tell of inside the block are counted in *meter*."""
+    token = _METER.set(meter)
+    try:
+        yield
+    finally:
+        _METER.reset(token)
+
+
+def count_event(name: str) -> None:
+    """Count an event of a model in the meter of the run it works for, when there is one."""
+    meter = _METER.get()
+    if meter is not None:
+        meter.count(name)
 
 
 @lru_cache(maxsize=1)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import TouchstoneError
+from harness.meter import count_event
 from harness.modes import mode
 
 if TYPE_CHECKING:
@@ -56,6 +60,12 @@ class Ragged:
         """int64[n]."""
         return np.diff(self.starts)
 
+    def joined(self, rows: Longs) -> tuple[Longs, Longs]:
+        """(values of *rows* end to end, their lengths), both int64."""
+        starts, lengths = self.starts[rows], self.lengths[rows]
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return self.values[np.repeat(starts, lengths) + within].astype(np.int64), lengths
+
     def padded(self, rows: Longs, pad: int) -> tuple[Longs, Longs]:
         """(values, mask), both int64[len(rows), longest of them], padded on the right."""
         lengths = self.lengths[rows]
@@ -67,34 +77,85 @@ class Ragged:
 
 
 def run_batches(
-    lengths: Longs, limits: BatchLimits, run: Callable[[Longs], None], progress: Progress | None
+    lengths: Longs,
+    limits: BatchLimits,
+    run: Callable[[Longs], None],
+    progress: Progress | None,
+    threads: int = 1,
 ) -> int:
-    """Call ``run(rows)`` until every row was in one batch, longest rows first.
+    """Call ``run(rows)`` until every row was in one batch, longest rows first, on *threads* at once.
 
-    When a batch does not fit in memory, it and all later ones are halved; a single row that does not is an
-    error. In the mode of single rows every batch is one row. Returns how often batches were halved.
+    When a batch does not fit in memory, it and all later ones are halved, which the run's meter counts; a
+    single row that does not is an error. In the mode of single rows every batch is one row. Returns how often
+    batches were halved.
     """
-    order = np.argsort(-lengths, kind="stable")
-    start, halved, tokens, most = 0, 0, limits.tokens, 1 if mode().single_rows else limits.rows
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        rows = order[start : start + max(1, min(tokens // longest, most))]
-        failure = _attempt(run, rows)
-        if failure is not None:
-            if len(rows) == 1:
-                raise TouchstoneError(
-                    f"out of memory with a single text of {longest} tokens",
-                    why=failure,
-                    fix="lower max_length",
-                )
-            tokens = len(rows) * longest // 2
-            halved += 1
-            release_memory()
-            continue
-        start += len(rows)
-        if progress is not None:
-            progress(start, len(order))
-    return halved
+    queue = _Queue(np.argsort(-lengths, kind="stable"), lengths, limits, progress)
+    with ThreadPoolExecutor(threads, initializer=one_torch_thread) if threads > 1 else nullcontext() as pool:
+        if pool is None:
+            queue.work(run)
+        else:
+            for worker in [pool.submit(queue.work, run) for _ in range(threads)]:
+                worker.result()
+    for _ in range(queue.halvings):
+        count_event("batches halved for memory")
+    return queue.halvings
+
+
+class _Queue:
+    """The rows still to do, handed out in batches."""
+
+    def __init__(self, order: Longs, lengths: Longs, limits: BatchLimits, progress: Progress | None) -> None:
+        self.halvings = 0
+        self._total, self._lengths, self._progress = len(order), lengths, progress
+        self._tokens, self._rows = limits.tokens, 1 if mode().single_rows else limits.rows
+        self._done = 0
+        self._rest = [order]  # the last of them is next; the first is what no batch has held yet
+        self._lock = Lock()
+        self._failed = False
+
+    def work(self, run: Callable[[Longs], None]) -> None:
+        """Run batches until none is left, or one has failed anywhere."""
+        while (rows := self._next()) is not None:
+            try:
+                failure = _attempt(run, rows)
+                if failure is not None:
+                    self._halve(rows, failure)
+                    continue
+            except BaseException:
+                self._failed = True
+                raise
+            with self._lock:
+                self._done += len(rows)
+                if self._progress is not None:
+                    self._progress(self._done, self._total)
+
+    def _next(self) -> Longs | None:
+        with self._lock:
+            if self._failed:
+                return None
+            rest = self._rest.pop()
+            if not len(rest):
+                self._rest.append(rest)
+                return None
+            longest = max(1, int(self._lengths[rest[0]]))
+            stop = max(1, min(self._tokens // longest, self._rows))
+            if stop < len(rest) or not self._rest:
+                self._rest.append(rest[stop:])
+            return rest[:stop]
+
+    def _halve(self, rows: Longs, failure: str) -> None:
+        longest = max(1, int(self._lengths[rows[0]]))
+        if len(rows) == 1:
+            raise TouchstoneError(
+                f"out of memory with a single text of {longest} tokens",
+                why=failure,
+                fix="lower max_length",
+            )
+        release_memory()
+        with self._lock:
+            self.halvings += 1
+            self._tokens = min(self._tokens, len(rows) * longest // 2)
+            self._rest.append(rows)
 
 
 def _attempt(run: Callable[[Longs], None], rows: Longs) -> str | None:
@@ -122,6 +183,15 @@ def release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def one_torch_thread() -> None:
+    """Let torch use one thread for what the calling thread asks of it: batches side by side keep the cores
+    busier than the parts of one batch, which wait for each other at every step.
+    """
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def torch_device_type(device: str) -> str:

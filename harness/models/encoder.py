@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.answers import Floats
 from harness.errors import TouchstoneError
+from harness.meter import package_version
 from harness.models.batching import (
     TOKENISE_AT_ONCE,
     Longs,
@@ -22,6 +23,7 @@ from harness.models.batching import (
     to_device,
     torch_device_type,
 )
+from harness.models.packed import PackedBert, is_bert, pool_runs, runs_of
 from harness.models.profile import Pooling, Profile, Role, read_profile, with_max_length
 from harness.models.source import (
     PACKAGED_MODEL,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     import torch
 
 # Raise this when a change here can move a vector: cached vectors of the old code are then left alone.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def encoder_identity(spec: EncoderSpec) -> dict[str, Json]:
         "dense": list(profile.dense),
         "precision": spec.precision,
         **library_identity(),
+        "tokenizers": package_version("tokenizers"),
         "code": CODE_VERSION,
     }
 
@@ -135,6 +138,9 @@ class TransformerEncoder:
         width = int(self._model.config.hidden_size)
         self.dimension = int(self._dense[-1][0].out_features) if self._dense else width
         self._limits = batch_limits(spec.device)
+        on_cpu = torch_device_type(spec.device) == "cpu"
+        self._packed = PackedBert(self._model) if on_cpu and is_bert(self._model) else None
+        self._threads = torch.get_num_threads() if on_cpu else 1
 
     def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
         """float32[len(texts), dimension]; equal texts are computed once."""
@@ -143,9 +149,10 @@ class TransformerEncoder:
         vectors = np.empty((len(distinct), self.dimension), np.float32)
 
         def run(rows: Longs) -> None:
-            vectors[rows] = self._forward(*tokens.padded(rows, self._pad))
+            vectors[rows] = self._forward(tokens, rows)
 
-        run_batches(tokens.lengths, self._limits, run, progress)
+        threads = min(self._threads, len(distinct))
+        run_batches(tokens.lengths, self._limits, run, progress, threads)
         if len(distinct) == len(texts):
             return vectors
         return vectors[[distinct[text] for text in texts]]
@@ -169,19 +176,31 @@ class TransformerEncoder:
             rows += encoded["input_ids"]
         return Ragged.of(rows)
 
-    def _forward(self, ids: Longs, mask: Longs) -> Floats:
+    def _forward(self, tokens: Ragged, rows: Longs) -> Floats:
         import torch
 
         with torch.inference_mode():
-            inputs = to_device({"input_ids": ids, "attention_mask": mask}, self.device)
-            states = self._model(**inputs).last_hidden_state
-            pooled = pool(states.float(), inputs["attention_mask"], self._profile.pooling)
+            pooled = self._pooled(tokens, rows)
             for layer in self._dense:
                 pooled = layer(pooled)
             if self._profile.normalise:
                 pooled = torch.nn.functional.normalize(pooled, dim=1)
             vectors: Floats = pooled.cpu().numpy()
         return vectors
+
+    def _pooled(self, tokens: Ragged, rows: Longs) -> torch.Tensor:
+        """fp32[len(rows), d]: on a processor without padding where the model allows it."""
+        import torch
+
+        if self._packed is not None and tokens.lengths[rows].all():
+            ids, lengths = tokens.joined(rows)
+            runs = runs_of(lengths)
+            states = self._packed.states(torch.from_numpy(ids), runs)
+            return pool_runs(states.float(), runs, self._profile.pooling)
+        ids, mask = tokens.padded(rows, self._pad)
+        inputs = to_device({"input_ids": ids, "attention_mask": mask}, self.device)
+        states = self._model(**inputs).last_hidden_state
+        return pool(states.float(), inputs["attention_mask"], self._profile.pooling)
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import TouchstoneError
+from harness.meter import Meter, metering
 from harness.models.batching import BatchLimits, Longs, Ragged, batch_limits, run_batches
 
 lists = st.lists(st.lists(st.integers(0, 99), max_size=9), max_size=30)
@@ -82,3 +85,40 @@ def test_other_errors_pass_through() -> None:
 
 def test_an_accelerator_gets_larger_batches() -> None:
     assert batch_limits("cuda:1").tokens > batch_limits("cpu").tokens
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_row_is_in_one_batch_whatever_runs_at_once(threads: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 200)
+    seen, told = list[int](), list[int]()
+
+    def run(rows: Longs) -> None:
+        if len(rows) * lengths[rows].max() > 150 and len(rows) > 1:
+            raise MemoryError
+        time.sleep(0.0005)
+        seen.extend(rows.tolist())
+
+    meter = Meter()
+    with metering(meter):
+        run_batches(lengths, BatchLimits(1000, 50), run, lambda done, _total: told.append(done), threads)
+    assert sorted(seen) == list(range(200))
+    assert told == sorted(told) and told[-1] == 200
+    assert meter.counts["batches halved for memory"] >= 1
+
+
+def test_an_error_in_one_thread_stops_all() -> None:
+    started = []
+
+    def run(rows: Longs) -> None:
+        started.append(rows)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_batches(np.full(100, 10), BatchLimits(10, 1), run, None, 2)
+    assert len(started) <= 4
+
+
+def test_sequences_end_to_end() -> None:
+    ragged = Ragged.of([[1, 2, 3], [], [4], [5, 6]])
+    values, lengths = ragged.joined(np.array([3, 0, 1]))
+    assert (values.tolist(), lengths.tolist()) == ([5, 6, 1, 2, 3], [2, 3, 0])
