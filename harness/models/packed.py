@@ -85,7 +85,7 @@ class PackedBert:
         import torch
 
         positions = torch.cat([torch.arange(run.length).repeat(run.count) for run in runs])
-        states = self._norm(self._words[ids].add_(self._types).add_(self._positions[positions]))
+        states: torch.Tensor = self._norm(self._words[ids].add_(self._types).add_(self._positions[positions]))
         for layer in self._layers:
             states = self._through(layer, states, runs)
         return states
