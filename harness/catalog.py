@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from harness.data.dataset import DatasetSpec
+from harness.data.dataset import FILES, DatasetSpec, Source
 from harness.errors import TouchstoneError, unknown
 from harness.registry import parse_method, spec_of
 from harness.spec import Json, Kind, MethodSpec, Published, TaskSpec
@@ -155,9 +155,7 @@ class Catalog:
     def _define(self, entry: SuiteEntry, path: Path) -> None:
         """Add a suite's own datasets and tasks; a name that is taken is an error."""
         for dataset in entry.datasets:
-            sources = tuple(
-                replace(source, path=str((path.parent / source.path).resolve())) for source in dataset.sources
-            )
+            sources = tuple(_beside(source, path.parent) for source in dataset.sources)
             if self.datasets.setdefault(dataset.name, replace(dataset, sources=sources)).sources != sources:
                 raise TouchstoneError(f"the dataset '{dataset.name}' is defined already", where=str(path))
         for task in (task for one in entry.define for task in self._expanded(one)):
@@ -203,6 +201,15 @@ class Catalog:
             yield replace(
                 task, name=f"{task.name}/{part}", group=part, title=title, published=(), measures=measures
             )
+
+
+def _beside(source: Source, folder: Path) -> Source:
+    """A source of a suite's own data: its files are named relative to the suite's file."""
+    if source.format in ("hub", "ir_datasets", "pydoc"):
+        return source
+    named = {name: getattr(source, name) for name in FILES}
+    beside: dict[str, Any] = {name: str((folder / value).resolve()) for name, value in named.items() if value}
+    return replace(source, **beside)
 
 
 def _method(method: str | MethodEntry, where: str) -> MethodSpec:

@@ -23,6 +23,10 @@ class BeirReader:
 
     source: Source
 
+    def has_corpus(self) -> bool:
+        """Whether the corpus file is here. Runs made elsewhere are scored without it."""
+        return Path(self.source.corpus).exists()
+
     def corpus_key(self) -> dict[str, Json]:
         """Path, size and time of the corpus file."""
         return file_key(Path(self.source.corpus))
@@ -32,9 +36,9 @@ class BeirReader:
         for entry, where in json_lines(Path(self.source.corpus)):
             title = entry.get("title") or ""
             yield Document(
-                _text(entry, ("_id", "id"), where),
+                text_of(entry, ("_id", "id"), where),
                 str(title),
-                _text(entry, ("text", "content"), where),
+                text_of(entry, ("text", "content"), where),
                 where,
             )
 
@@ -44,7 +48,7 @@ class BeirReader:
         if ".tsv" in path.suffixes:
             return checked_queries(_tsv_queries(path))
         return checked_queries(
-            (_text(entry, ("_id", "id"), where), _text(entry, ("text", "query"), where), where)
+            (text_of(entry, ("_id", "id"), where), text_of(entry, ("text", "query"), where), where)
             for entry, where in json_lines(path)
         )
 
@@ -78,7 +82,7 @@ def _listed_exclusions(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
             names = tuple(str(name) for name in listed if name != "N/A")
         except (ValueError, SyntaxError, TypeError) as error:
             raise TouchstoneError("'excluded_ids' is not a list", where=where) from error
-        yield _text(entry, ("_id", "id"), where), names
+        yield text_of(entry, ("_id", "id"), where), names
 
 
 def _tsv_queries(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -102,7 +106,7 @@ def checked_queries(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     return found
 
 
-def _text(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
+def text_of(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
     """The text under the first of *keys* that is there; a whole number is read as text."""
     value = next((entry[key] for key in keys if key in entry), None)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -138,7 +142,9 @@ def file_key(path: Path) -> dict[str, Json]:
     """What identifies a corpus file without reading it; a TouchstoneError when it is not here."""
     if not path.exists():
         raise TouchstoneError(
-            "the corpus is not here", where=str(path), fix="score runs made elsewhere with `touchstone score`"
+            "the corpus is not here",
+            where=str(path),
+            fix="touchstone data fetch, or score runs made elsewhere",
         )
     stat = path.stat()
     return {"path": str(path), "size": stat.st_size, "modified": stat.st_mtime_ns}

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import pyarrow as pa
+
+from harness.assets import cache_root
+from harness.qrels import Qrels
+from harness.trec import QrelsFile
+
 Format = Literal["beir", "trec", "mmlu", "pydoc", "hub", "ir_datasets", "kilt"]
 RANKED = ("beir", "trec")  # formats with files of queries and judgements
+FILES = ("path", "corpus", "queries", "qrels", "excluded")  # fields that name files or folders
 
 
 @dataclass(frozen=True)
@@ -19,10 +27,16 @@ class Source:
     beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
     trec: corpus, queries and qrels are files in TREC's format; topics by_position: its topics are numbered by
     their places, whatever they say. mmlu: path is the folder with dev/ and test/. pydoc: the running
-    Python's library, no path.
-    hub: repo at revision on the Hugging Face hub. ir_datasets: id in its catalogue. kilt: path is a task's
-    jsonl, corpus the knowledge source, cut into passages of about passage_words words (0: whole pages).
-    sha256: digests of files, by the name they are given here.
+    Python's library, no path. ir_datasets: id in its catalogue. kilt: path is a task's jsonl, corpus the
+    knowledge source, cut into passages of about passage_words words (0: whole pages).
+    hub: repo at revision on the Hugging Face hub; corpus, queries and qrels are patterns of its files, needed
+    only where they differ from the usual ones; gold: the column of the queries that lists relevant
+    documents, instead of qrels; questions: the files of multiple-choice questions, ``{split}`` standing for
+    dev and test.
+
+    urls: where the files of a local format are downloaded from, by field (path, corpus). hashes: digests of
+    files, by field or by the hub's file name, as ``sha256:...`` or ``md5:...``. counts: what this source
+    holds where it differs from the dataset's counts.
     """
 
     format: Format
@@ -35,9 +49,22 @@ class Source:
     topics: Literal["by_number", "by_position"] = "by_number"
     repo: str = ""
     revision: str = ""
+    gold: str = ""
+    questions: str = ""
     id: str = ""
     passage_words: int = 0
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remote(self) -> str:
+        """Where it is downloaded from, '' for what is only looked for on this machine."""
+        if self.format == "hub":
+            return f"hub {self.repo}"
+        return (
+            f"ir_datasets {self.id}" if self.format == "ir_datasets" else next(iter(self.urls.values()), "")
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,16 @@ def mirror() -> Path | None:
     return Path(value).expanduser().resolve() if value else None
 
 
+def fetched_root() -> Path:
+    """The folder of what was downloaded or unpacked here; files of local formats lie in it as in a mirror."""
+    return cache_root() / "data"
+
+
+def roots() -> list[Path]:
+    """The mirror, when it is set, and the folder of what was fetched."""
+    return [*filter(None, [mirror()]), fetched_root()]
+
+
 def placed(source: Source, root: Path) -> Source:
     """*source* with its paths made absolute below *root*."""
     folder = root / source.path
@@ -86,10 +123,22 @@ def placed(source: Source, root: Path) -> Source:
     )
 
 
-def missing_file(source: Source) -> str:
-    """The first file that a placed local source needs and that is not there, '' when all are.
+def needed_files(source: Source) -> list[Path]:
+    """The files or folders without which a placed local source cannot be read.
 
-    A corpus is not asked for: judgements alone are enough to score a run.
+    A corpus is not among them: judgements alone are enough to score a run.
     """
-    needed = [source.queries, source.qrels] if source.format in RANKED else [source.path]
-    return next((name for name in needed if not Path(name).exists()), "")
+    names = [source.queries, source.qrels] if source.format in RANKED else [source.path]
+    return [Path(name) for name in names]
+
+
+def judged(triples: Iterable[tuple[str, str, int]]) -> QrelsFile:
+    """Judgements from (query id, document id, grade); of a pair that comes twice the last grade stands."""
+    grades = {(query, document): grade for query, document, grade in triples}
+    queries = {query: row for row, query in enumerate(dict.fromkeys(query for query, _ in grades))}
+    documents = {name: number for number, name in enumerate(dict.fromkeys(name for _, name in grades))}
+    rows = np.array([queries[query] for query, _ in grades], np.int32)
+    numbers = np.array([documents[name] for _, name in grades], np.int32)
+    values = np.array(list(grades.values()), np.int32)
+    built = Qrels.build(len(queries), rows, numbers, values)
+    return QrelsFile(tuple(queries), pa.array(list(documents), pa.string()), built)

@@ -8,6 +8,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.dataset import Source
 from harness.errors import TouchstoneError
 
 LETTERS = "ABCD"
@@ -25,16 +26,18 @@ class Question:
 
 @dataclass(frozen=True)
 class MmluReader:
-    """The folder of the original CSV files."""
+    """The folder of the original CSV files, as ``source.path`` (absolute)."""
 
-    folder: Path
+    source: Source
 
     def questions(self, split: str) -> list[Question]:
         """All questions of a split, subjects in alphabetical order, questions in file order."""
-        files = sorted((self.folder / split).glob(f"*_{split}.csv"))
+        files = sorted((Path(self.source.path) / split).glob(f"*_{split}.csv"))
         if not files:
             raise TouchstoneError(
-                "no MMLU files", where=str(self.folder / split), fix=f"expected <subject>_{split}.csv"
+                "no MMLU files",
+                where=str(Path(self.source.path) / split),
+                fix=f"expected <subject>_{split}.csv",
             )
         return [
             question for path in files for question in _read(path, path.name.removesuffix(f"_{split}.csv"))

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.data.corpus import Document
+from harness.data.dataset import Source
 from harness.errors import TouchstoneError
 from harness.qrels import Qrels
 from harness.spec import Json, digest
@@ -75,6 +76,15 @@ def definitions() -> tuple[Definition, ...]:
 @dataclass(frozen=True)
 class PydocReader:
     """The definitions as ranking data."""
+
+    @property
+    def source(self) -> Source:
+        """Nothing but the format."""
+        return Source("pydoc")
+
+    def has_corpus(self) -> bool:
+        """Every Python has its library."""
+        return True
 
     def corpus_key(self) -> dict[str, Json]:
         """The Python that runs, to the build."""

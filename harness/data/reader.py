@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from harness.data.corpus import Document
+from harness.data.dataset import Source
 from harness.data.mmlu import Question
 from harness.spec import Json
 from harness.trec import QrelsFile
@@ -13,6 +14,13 @@ from harness.trec import QrelsFile
 
 class RankReader(Protocol):
     """Documents, queries, graded judgements. Nothing is read before it is asked for."""
+
+    @property
+    def source(self) -> Source:
+        """The source that is read."""
+
+    def has_corpus(self) -> bool:
+        """Whether the documents are here."""
 
     def corpus_key(self) -> dict[str, Json]:
         """What identifies the documents without reading them; a TouchstoneError when they are not here."""
@@ -32,6 +40,10 @@ class RankReader(Protocol):
 
 class QuestionReader(Protocol):
     """Multiple-choice questions."""
+
+    @property
+    def source(self) -> Source:
+        """The source that is read."""
 
     def questions(self, split: str) -> list[Question]:
         """All questions of a split, in a fixed order."""

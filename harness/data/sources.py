@@ -1,12 +1,19 @@
-"""Opening a dataset: its sources are tried in order, and the first one that is here is read."""
+"""Opening a dataset from the first of its sources that is here, and fetching it from the first that answers.
+
+Opening never uses the network; only ``fetch_dataset`` does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from harness.data.beir import BeirReader
-from harness.data.dataset import DatasetSpec, Source, mirror, missing_file, placed
+from harness.data.dataset import FILES, DatasetSpec, Source, fetched_root, needed_files, placed, roots
+from harness.data.download import Remote, Say, download
+from harness.data.hub import fetch_hub, open_hub
+from harness.data.irds import fetch_irds, open_irds
 from harness.data.kilt import KiltReader
 from harness.data.mmlu import MmluReader
 from harness.data.pydoc import PydocReader
@@ -19,25 +26,92 @@ LOCAL: dict[str, Callable[[Source], Reader]] = {
     "beir": BeirReader,
     "kilt": KiltReader,
     "trec": TrecTextReader,
-    "mmlu": lambda source: MmluReader(Path(source.path)),
+    "mmlu": MmluReader,
 }
 
 
 def open_dataset(dataset: DatasetSpec) -> Reader:
-    """A reader of the first source of *dataset* that is here; a TouchstoneError that says what was tried."""
-    tried = []
+    """A reader of the first source of *dataset* that is here with its documents, else of the first one that
+    has queries and judgements; a TouchstoneError that says what was tried.
+    """
+    tried: list[str] = []
+    without_corpus = None
     for source in dataset.sources:
-        if source.format == "pydoc":
-            return PydocReader()
-        if source.format in LOCAL:
-            root = Path("/") if Path(source.path).is_absolute() else mirror()
-            here = placed(source, root) if root else None
-            missing = missing_file(here) if here else "no local mirror is set"
-            if here and not missing:
-                return LOCAL[source.format](here)
-            tried.append(f"{missing} is not there" if here else missing)
+        for found in _readers(source):
+            if isinstance(found, str):
+                tried.append(found)
+            elif is_whole(found):
+                return found
+            else:
+                without_corpus = without_corpus or found
+    if without_corpus is not None:
+        return without_corpus
+    downloadable = any(source.remote for source in dataset.sources)
+    where = f"from {dataset.url}, " if dataset.url else ""
     raise TouchstoneError(
         f"the dataset '{dataset.name}' is not here",
         why="; ".join(dict.fromkeys(tried)),
-        fix="set TOUCHSTONE_DATA to a folder that holds it",
+        fix=f"touchstone data fetch {dataset.name}, or set TOUCHSTONE_DATA to a folder that holds it"
+        if downloadable
+        else f"it cannot be downloaded freely ({dataset.licence}): get it {where}"
+        "and set TOUCHSTONE_DATA to a folder that holds it",
     )
+
+
+def is_whole(reader: Reader) -> bool:
+    """Whether the documents are here too; questions need none."""
+    return not hasattr(reader, "has_corpus") or bool(cast(Any, reader).has_corpus())
+
+
+def fetch_dataset(dataset: DatasetSpec, say: Say) -> Source:
+    """Download *dataset* from the first source that gives all of it, documents included; returns the source.
+
+    A source of which any part fails is given up for the next. A TouchstoneError says why each one failed.
+    """
+    failed = []
+    for source in dataset.sources:
+        if not source.remote:
+            continue
+        try:
+            _fetch(source, say)
+            if not any(not isinstance(found, str) and is_whole(found) for found in _readers(source)):
+                raise TouchstoneError("what came is not complete")
+            return source
+        except TouchstoneError as error:
+            say(f"  {source.remote}: {error.line}")
+            failed.append(f"{source.remote}: {error.line}")
+    if not failed:
+        raise TouchstoneError(
+            f"the dataset '{dataset.name}' cannot be downloaded",
+            why=dataset.licence,
+            fix=f"get it from {dataset.url} and set TOUCHSTONE_DATA to a folder that holds it",
+        )
+    raise TouchstoneError(f"the dataset '{dataset.name}' could not be fetched", why="; ".join(failed))
+
+
+def _fetch(source: Source, say: Say) -> None:
+    if source.format == "hub":
+        fetch_hub(source, say)
+    elif source.format == "ir_datasets":
+        fetch_irds(source, say)
+    else:
+        for name in (name for name in FILES if name in source.urls):
+            target = fetched_root() / getattr(source, name)
+            download(Remote(source.urls[name], source.hashes.get(name, "")), target, say)
+
+
+def _readers(source: Source) -> list[Reader | str]:
+    """A reader for each place that holds *source*, or what is missing there."""
+    if source.format == "pydoc":
+        return [PydocReader()]
+    if source.format == "hub":
+        return [open_hub(source)]
+    if source.format == "ir_datasets":
+        return [open_irds(source)]
+    absolute = any(Path(getattr(source, name)).is_absolute() for name in FILES)
+    return [_local(placed(source, root)) for root in ([Path("/")] if absolute else roots())]
+
+
+def _local(source: Source) -> Reader | str:
+    missing = [path for path in needed_files(source) if not path.exists()]
+    return f"{missing[0]} is not there" if missing else LOCAL[source.format](source)

@@ -25,6 +25,10 @@ class TrecTextReader:
 
     source: Source
 
+    def has_corpus(self) -> bool:
+        """Whether the documents' file is here."""
+        return Path(self.source.corpus).exists()
+
     def corpus_key(self) -> dict[str, Json]:
         """Path, size and time of the documents' file."""
         return {**file_key(Path(self.source.corpus)), "trec": VERSION}

@@ -11,7 +11,7 @@ import numpy as np
 from harness.answers import Ints
 from harness.assets import Assets
 from harness.data.corpus import Corpus, read_corpus, refuse_repeated, write_corpus
-from harness.data.dataset import DatasetSpec, mirror
+from harness.data.dataset import DatasetSpec, roots
 from harness.data.kilt import KiltReader
 from harness.data.reader import QuestionReader, RankReader
 from harness.data.sources import open_dataset
@@ -81,7 +81,7 @@ def _rank(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> RankTask:
     rows = np.array([row_of[name] for name in judged.query_ids], np.int32)[judged.qrels.rows]
     names = judged.doc_ids.to_pylist()
     numbers = _document_numbers(names, corpus, dataset)
-    _check_counts(dataset, {"documents": len(corpus), "queries": len(ids), "judgements": len(rows)})
+    _check_counts(dataset, reader, {"documents": len(corpus), "queries": len(ids), "judgements": len(rows)})
     hidden, candidates = _hidden(reader, dataset, ids), _candidates(spec, ids)
     triples = zip(rows.tolist(), judged.qrels.docs.tolist(), judged.qrels.grades.tolist(), strict=True)
     identity: dict[str, Json] = {
@@ -119,12 +119,13 @@ def _candidates(spec: TaskSpec, ids: tuple[str, ...]) -> dict[str, tuple[str, ..
     """The documents of the task's candidate run, by judged query."""
     if not spec.candidates:
         return {}
-    root = mirror()
-    path = root / spec.candidates if root else Path(spec.candidates)
-    if root is None or not path.exists():
+    paths = [path for path in (root / spec.candidates for root in roots()) if path.exists()]
+    if not paths:
         what = f"the candidate run of '{spec.name}' is not here"
-        raise TouchstoneError(what, where=str(path), fix="set TOUCHSTONE_DATA to a folder that holds it")
-    run = read_run(path)
+        raise TouchstoneError(
+            what, where=spec.candidates, fix="set TOUCHSTONE_DATA to a folder that holds it"
+        )
+    run = read_run(paths[0])
     wanted = set(ids)
     return {
         name: tuple(run.docs[run.starts[row] : run.starts[row + 1]].to_pylist())
@@ -179,7 +180,9 @@ def _corpus(reader: RankReader, assets: Assets) -> Corpus:
 def _choose(spec: TaskSpec, dataset: DatasetSpec) -> ChooseTask:
     reader = cast(QuestionReader, open_dataset(dataset))
     questions, examples = reader.questions("test"), reader.questions("dev")
-    _check_counts(dataset, {"questions": len(questions), "subjects": len({q.group for q in questions})})
+    _check_counts(
+        dataset, reader, {"questions": len(questions), "subjects": len({q.group for q in questions})}
+    )
     if spec.group:
         wanted = {name for name, category in dataset.groups.items() if spec.group in (name, category)}
         questions = [question for question in questions if question.group in wanted]
@@ -206,7 +209,7 @@ def _written(spec: TaskSpec, dataset: DatasetSpec, reader: KiltReader, corpus: C
         raise TouchstoneError(f"item '{unanswered[0].id}' has no gold answer", where=unanswered[0].where)
     here = {"queries": len(entries), "judgements": len(reader.judgements().qrels.docs)}
     documents = len(corpus) if corpus is not None else dataset.counts.get("documents", 0)
-    _check_counts(dataset, {**here, "documents": documents})
+    _check_counts(dataset, reader, {**here, "documents": documents})
     identity: dict[str, Json] = {
         "corpus": corpus.digest if corpus is not None else "",
         "queries": [[name, text] for name, text in queries.items()],
@@ -221,8 +224,8 @@ def _evidence(reader: KiltReader) -> list[Json]:
     return [[[*pages] for pages in item.evidence] for item in reader.items]
 
 
-def _check_counts(dataset: DatasetSpec, found: dict[str, int]) -> None:
-    for name, wanted in dataset.counts.items():
+def _check_counts(dataset: DatasetSpec, reader: RankReader | QuestionReader, found: dict[str, int]) -> None:
+    for name, wanted in {**dataset.counts, **reader.source.counts}.items():
         if name not in found:
             raise unknown("count", name, found, dataset.name)
         if found[name] != wanted:
