@@ -47,7 +47,7 @@ LAYERS = (
     },
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},
-    {"plan", "timed", "batch_check", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},
+    {"plan", "missing", "timed", "batch_check", "compare", "leaderboard", "doctor", "pages", "plots", "publish"},
     {"regression", "exchange", "submission"},
     {"cli"},
 )

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Run methods on tasks, or a whole suite; only what is not stored yet.",
     "plan": "Show what `run` would do: stored, to do, and what is missing here.",
     "list": "List methods, tasks or suites.",
+    "data": "List, fetch, pack, unpack or verify datasets.",
     "show": "Show one run: scores, costs, provenance.",
     "score": "Score a TREC run file made elsewhere, or rescore a stored run.",
     "latency": "Time single queries of a stored run's method: p50, p95, p99.",

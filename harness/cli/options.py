@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.plan import Request
     from harness.record import Record
 
+# read by this package, the hub's library, transformers and datasets
+OFFLINE = ("TOUCHSTONE_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,9 +31,25 @@ def results_option(function: F) -> F:
     )(function)
 
 
+def _go_offline(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        for name in OFFLINE:
+            os.environ[name] = "1"
+
+
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    callback=_go_offline,
+    help="Open no connection; what is missing is listed before anything starts.",
+)
+
+
 def request_options(function: F) -> F:
-    """``--suite``, ``--task``, ``--method``, ``--seed``, ``--limit``."""
+    """``--suite``, ``--task``, ``--method``, ``--seed``, ``--limit``, ``--offline``."""
     options = [
+        offline_option,
         click.option("--suite", help="A suite by name, or a YAML file."),
         click.option("--task", "tasks", multiple=True, help="A task by name; repeat for more."),
         click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,19 @@ def command(results: Path, **options: Any) -> None:
     from harness.cli.tables import console, table
 
     session = session_for(results)
-    found = cells(request_from(options, session), session)
+    request = request_from(options, session)
+    found = cells(request, session)
     screen = console()
     columns = ["task", "method", "state", ">memory", ">last time", "run / reason"]
     records = session.store.find()  # newest last
     last = {(r.run.task.name, r.run.method.name): r.cost for r in records if r.status == "done"}
     screen.print(table("Plan", columns, (_row(cell, last) for cell in found)))
     counts = {state: sum(cell.state == state for cell in found) for state in ("stored", "to do", "not here")}
+    if os.environ.get("TOUCHSTONE_OFFLINE"):
+        from harness.missing import missing
+
+        for line in missing(request.tasks, request.methods, session.catalog):
+            screen.print(f"missing: {line}", markup=False, soft_wrap=True)
     screen.print(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 

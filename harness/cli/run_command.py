@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 from harness.cli.options import device_option, request_from, request_options, results_option, session_for
 from harness.errors import ExitCode, TouchstoneError
 from harness.execute import Session
-from harness.plan import Cell, cells
+from harness.plan import Cell, Request, cells
 
 
 @click.command("run")
@@ -27,7 +28,9 @@ def command(results: Path, device: str, fresh: bool, latency: bool, available: b
 
     session = session_for(results, device)
     session.store.require_writable()
-    planned = cells(request_from(options, session), session)
+    request = request_from(options, session)
+    _prepare(request, session, available)
+    planned = cells(request, session)
     todo = [cell for cell in planned if cell.state == "to do" or (fresh and cell.planned)]
     screen = console()
     if not todo and all(cell.state == "stored" for cell in planned):
@@ -41,6 +44,31 @@ def command(results: Path, device: str, fresh: bool, latency: bool, available: b
     if finished:
         session.store.index()
     return _exit_code(shown, available)
+
+
+def _prepare(request: Request, session: Session, available: bool) -> None:
+    """Fetch data that is missing; under --offline list everything that is, and stop unless *available*."""
+    from harness.data.download import offline
+    from harness.data.sources import fetch_dataset
+    from harness.missing import lacking, missing
+
+    if os.environ.get("TOUCHSTONE_OFFLINE"):
+        lines = missing(request.tasks, request.methods, session.catalog)
+        for line in lines:
+            click.echo(f"missing: {line}", err=True)
+        if lines and not available:
+            what = f"{len(lines)} things are missing here, and the network is not to be used"
+            raise TouchstoneError(
+                what, fix="fetch them, or add --available", exit_code=ExitCode.NOTHING_MEASURED
+            )
+    if offline():
+        return
+    for dataset in lacking(request.tasks, session.catalog):
+        if any(source.remote for source in dataset.sources):
+            try:
+                fetch_dataset(dataset, lambda line: click.echo(line, err=True))
+            except TouchstoneError as error:
+                click.echo(f"not fetched: {error.line}", err=True)
 
 
 def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]:

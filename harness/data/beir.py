@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.data.corpus import Document
-from harness.data.dataset import Source
+from harness.data.dataset import Source, judged
 from harness.errors import TouchstoneError
 from harness.spec import Json
 from harness.trec import QrelsFile, read_qrels
@@ -53,7 +53,9 @@ class BeirReader:
         )
 
     def judgements(self) -> QrelsFile:
-        """BEIR's three columns or TREC's four."""
+        """BEIR's three columns or TREC's four, or the gold column of the queries: grade 1 for each."""
+        if self.source.gold:
+            return judged_by_column(json_lines(Path(self.source.queries)), self.source.gold)
         return read_qrels(Path(self.source.qrels))
 
     def excluded(self) -> Mapping[str, tuple[str, ...]]:
@@ -74,15 +76,28 @@ class BeirReader:
 
 
 def _listed_exclusions(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Excluded documents by query; BRIGHT writes the list as text, and ``N/A`` for none."""
+    """Excluded documents by query, as BRIGHT lists them."""
     for entry, where in json_lines(path):
-        value = entry.get("excluded_ids", [])
-        try:
-            listed = ast.literal_eval(value) if isinstance(value, str) else value
-            names = tuple(str(name) for name in listed if name != "N/A")
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise TouchstoneError("'excluded_ids' is not a list", where=where) from error
-        yield text_of(entry, ("_id", "id"), where), names
+        yield text_of(entry, ("_id", "id"), where), names_in(entry, "excluded_ids", where)
+
+
+def names_in(entry: Mapping[str, Any], column: str, where: str) -> tuple[str, ...]:
+    """The list of names under *column*, which may be written as text; ``N/A`` stands for none."""
+    value = entry.get(column)
+    try:
+        listed = ast.literal_eval(value) if isinstance(value, str) else value
+        return tuple(str(name) for name in listed or () if name != "N/A")
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise TouchstoneError(f"'{column}' is not a list", where=where) from error
+
+
+def judged_by_column(entries: Iterable[tuple[dict[str, Any], str]], column: str) -> QrelsFile:
+    """Judgements of grade 1 for the documents that each query lists under *column*."""
+    return judged(
+        (text_of(entry, ("_id", "id"), where), name, 1)
+        for entry, where in entries
+        for name in names_in(entry, column, where)
+    )
 
 
 def _tsv_queries(path: Path) -> Iterator[tuple[str, str, str]]:

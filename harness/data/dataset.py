@@ -24,15 +24,15 @@ FILES = ("path", "corpus", "queries", "qrels", "excluded")  # fields that name f
 class Source:
     """One place a dataset can be read from. Paths are below the mirror (``$TOUCHSTONE_DATA``).
 
-    beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead.
+    beir: path is a folder in BEIR layout; corpus, queries, qrels and excluded name single files instead;
+    gold: the column of the queries that lists relevant documents, instead of qrels.
     trec: corpus, queries and qrels are files in TREC's format; topics by_position: its topics are numbered by
     their places, whatever they say. mmlu: path is the folder with dev/ and test/. pydoc: the running
     Python's library, no path. ir_datasets: id in its catalogue. kilt: path is a task's jsonl, corpus the
     knowledge source, cut into passages of about passage_words words (0: whole pages).
     hub: repo at revision on the Hugging Face hub; corpus, queries and qrels are patterns of its files, needed
-    only where they differ from the usual ones; gold: the column of the queries that lists relevant
-    documents, instead of qrels; questions: the files of multiple-choice questions, ``{split}`` standing for
-    dev and test.
+    only where they differ from the usual ones; gold as above; questions: the files of multiple-choice
+    questions, ``{split}`` standing for dev and test.
 
     urls: where the files of a local format are downloaded from, by field (path, corpus). hashes: digests of
     files, by field or by the hub's file name, as ``sha256:...`` or ``md5:...``. counts: what this source
@@ -69,7 +69,8 @@ class Source:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset. counts are the published ones, checked after loading.
+    """A dataset. counts are the published ones, checked after loading; characters are the published lengths
+    of all documents (title and text joined) and of all queries.
 
     groups: its parts with the category of each (MMLU's subjects). exclude_self: a document named as its
     query is not ranked. unknown_documents: what to do with a judgement of a document that the corpus lacks:
@@ -84,6 +85,7 @@ class DatasetSpec:
     url: str = ""
     language: str = "en"
     counts: Mapping[str, int] = field(default_factory=dict)
+    characters: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     unknown_documents: Literal["error", "count"] = "error"
     exclude_self: bool = False
@@ -128,8 +130,9 @@ def needed_files(source: Source) -> list[Path]:
 
     A corpus is not among them: judgements alone are enough to score a run.
     """
-    names = [source.queries, source.qrels] if source.format in RANKED else [source.path]
-    return [Path(name) for name in names]
+    if source.format not in RANKED:
+        return [Path(source.path)]
+    return [Path(source.queries)] if source.gold else [Path(source.queries), Path(source.qrels)]
 
 
 def judged(triples: Iterable[tuple[str, str, int]]) -> QrelsFile:

@@ -13,9 +13,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness.data.beir import checked_queries, json_lines, text_of
+from harness.data.beir import checked_queries, json_lines, judged_by_column, names_in, text_of
 from harness.data.corpus import Document
-from harness.data.dataset import Source, fetched_root, judged
+from harness.data.dataset import Source, fetched_root, judged, roots
 from harness.data.download import Remote, Say, download
 from harness.data.mmlu import Question
 from harness.errors import TouchstoneError
@@ -70,11 +70,7 @@ class HubReader:
     def judgements(self) -> QrelsFile:
         """The judgement files, or the gold column of the queries, where each document listed has grade 1."""
         if self.source.gold:
-            return judged(
-                (text_of(entry, ("id", "_id"), where), name, 1)
-                for entry, where in _rows(self.files["queries"])
-                for name in _listed(entry, self.source.gold, where)
-            )
+            return judged_by_column(_rows(self.files["queries"]), self.source.gold)
         if self.files["qrels"][0].suffix == ".tsv":
             return read_qrels(self.files["qrels"][0])
         return judged(
@@ -91,9 +87,7 @@ class HubReader:
         if not self.source.gold:
             return {}
         return {
-            text_of(entry, ("id", "_id"), where): tuple(
-                name for name in _listed(entry, "excluded_ids", where) if name != "N/A"
-            )
+            text_of(entry, ("_id", "id"), where): names_in(entry, "excluded_ids", where)
             for entry, where in _rows(self.files["queries"])
         }
 
@@ -119,12 +113,12 @@ class HubQuestions:
 
 def open_hub(source: Source) -> HubReader | HubQuestions | str:
     """A reader of what was fetched of *source*, or what is missing."""
-    marker = _marker(source)
+    marker = marker_of(source)
     if not marker.exists():
         return f"hub dataset {source.repo} is not fetched"
-    folder = _folder(source)
     files = {
-        part: tuple(folder / name for name in names) for part, names in json.loads(marker.read_text()).items()
+        part: tuple(marker.parent / name for name in names)
+        for part, names in json.loads(marker.read_text()).items()
     }
     gone = [path for paths in files.values() for path in paths if not path.exists()]
     if gone:
@@ -140,15 +134,22 @@ def fetch_hub(source: Source, say: Say) -> None:
 
     token = get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    folder = _marker(source, fetched_root()).parent
     for name in (name for names in parts.values() for name in names):
         url = hf_hub_url(
             source.repo, name, repo_type="dataset", revision=source.revision, endpoint=_endpoint()
         )
         sign, size = listed[name]
-        download(Remote(url, source.hashes.get(name) or sign, size, headers), _folder(source) / name, say)
-    marker = _marker(source)
+        download(Remote(url, source.hashes.get(name) or sign, size, headers), folder / name, say)
+    marker = _marker(source, fetched_root())
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(parts))
+
+
+def marker_of(source: Source) -> Path:
+    """The file that says what was fetched of *source*, in the first root that has it."""
+    places = [_marker(source, root) for root in roots()]
+    return next((place for place in places if place.exists()), places[-1])
 
 
 def _endpoint() -> str | None:
@@ -197,13 +198,9 @@ def _chosen(patterns: Iterable[str], names: Iterable[str], source: Source) -> li
     raise TouchstoneError(f"no file fits {' or '.join(patterns)}", where=f"hub {source.repo}")
 
 
-def _folder(source: Source) -> Path:
-    return fetched_root() / "hub" / source.repo / source.revision
-
-
-def _marker(source: Source) -> Path:
+def _marker(source: Source, root: Path) -> Path:
     parts: dict[str, Json] = {part: [*patterns] for part, patterns in _patterns(source).items()}
-    return _folder(source) / f".fetched-{digest(parts)}.json"
+    return root / "hub" / source.repo / source.revision / f".fetched-{digest(parts)}.json"
 
 
 def _rows(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -223,10 +220,3 @@ def _rows(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], str]]:
                     yield row, f"{path}: row {number}"
         except (pa.ArrowException, OSError) as error:
             raise TouchstoneError("cannot read the file", where=str(path), why=str(error)) from error
-
-
-def _listed(entry: dict[str, Any], column: str, where: str) -> list[str]:
-    names = entry.get(column)
-    if not isinstance(names, list):
-        raise TouchstoneError(f"'{column}' is not a list", where=where)
-    return [str(name) for name in names]

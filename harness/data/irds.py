@@ -6,18 +6,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any
 
-from harness.data.beir import checked_queries
+from harness.data.beir import BeirReader, checked_queries
 from harness.data.corpus import Document
-from harness.data.dataset import Source, fetched_root, judged
+from harness.data.dataset import Source, fetched_root, judged, roots
 from harness.data.download import Remote, Say, download
 from harness.errors import TouchstoneError
 from harness.spec import Json, digest
 from harness.trec import QrelsFile
 
 VERSION = 1  # raise when the way documents are read changes
+EXPORTED = {
+    "corpus": "corpus.jsonl.gz",
+    "queries": "queries.jsonl",
+    "qrels": "qrels.trec",
+    "excluded": "excluded.txt",
+}
 EXCLUDED = -100  # the grade under which the catalogue lists BRIGHT's excluded documents
 
 
@@ -80,11 +87,21 @@ class IrdsReader:
                 yield str(entry.query_id), str(entry.doc_id), int(entry.relevance)
 
 
-def open_irds(source: Source) -> IrdsReader | str:
-    """A reader of what was fetched of *source*, or what is missing."""
+def open_irds(source: Source) -> IrdsReader | BeirReader | str:
+    """A reader of what was fetched or unpacked of *source*, or what is missing."""
+    for root in roots():
+        folder = exported_folder(source, root)
+        if folder.is_dir():
+            files: dict[str, Any] = {name: str(folder / file) for name, file in EXPORTED.items()}
+            return BeirReader(replace(source, format="beir", **files))
     if not _marker(source).exists():
         return f"ir_datasets {source.id} is not fetched"
     return IrdsReader(source)
+
+
+def exported_folder(source: Source, root: Path) -> Path:
+    """Where a packed folder holds *source* in BEIR layout."""
+    return root / "ir_datasets" / source.id.replace("/", "+")
 
 
 def fetch_irds(source: Source, say: Say) -> None:
@@ -100,8 +117,8 @@ def fetch_irds(source: Source, say: Say) -> None:
     marker.touch()
 
 
-def _marker(source: Source) -> Any:
-    return fetched_root() / "ir_datasets" / f"{source.id.replace('/', '+')}.fetched"
+def _marker(source: Source) -> Path:
+    return exported_folder(source, fetched_root()).with_suffix(".fetched")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from harness.data.beir import BeirReader
 from harness.data.dataset import FILES, DatasetSpec, Source, fetched_root, needed_files, placed, roots
-from harness.data.download import Remote, Say, download
+from harness.data.download import Remote, Say, digest_of, download
 from harness.data.hub import fetch_hub, open_hub
 from harness.data.irds import fetch_irds, open_irds
 from harness.data.kilt import KiltReader
@@ -74,8 +74,7 @@ def fetch_dataset(dataset: DatasetSpec, say: Say) -> Source:
             continue
         try:
             _fetch(source, say)
-            if not any(not isinstance(found, str) and is_whole(found) for found in _readers(source)):
-                raise TouchstoneError("what came is not complete")
+            _check_whole(source)
             return source
         except TouchstoneError as error:
             say(f"  {source.remote}: {error.line}")
@@ -87,6 +86,28 @@ def fetch_dataset(dataset: DatasetSpec, say: Say) -> Source:
             fix=f"get it from {dataset.url} and set TOUCHSTONE_DATA to a folder that holds it",
         )
     raise TouchstoneError(f"the dataset '{dataset.name}' could not be fetched", why="; ".join(failed))
+
+
+def _check_whole(source: Source) -> None:
+    """Queries and judgements can be read, and the documents are there."""
+    whole = [found for found in _readers(source) if not isinstance(found, str) and is_whole(found)]
+    if not whole:
+        raise TouchstoneError("what came is not complete")
+    if hasattr(whole[0], "judgements"):
+        reader = cast(RankReader, whole[0])
+        reader.queries(), reader.judgements()
+
+
+def wrong_digests(dataset: DatasetSpec) -> list[str]:
+    """A line for each file of the source that is read whose known digest differs."""
+    source = open_dataset(dataset).source
+    files = {name: Path(getattr(source, name)) for name in FILES if name in source.hashes}
+    found = {name: digest_of(path, source.hashes[name].partition(":")[0]) for name, path in files.items()}
+    return [
+        f"{dataset.name}: {files[name]} is {value}, not {source.hashes[name]}"
+        for name, value in found.items()
+        if value != source.hashes[name]
+    ]
 
 
 def _fetch(source: Source, say: Say) -> None:
