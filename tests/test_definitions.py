@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,9 @@ STATISTICS = {
     "scifact": "SciFact",
     "trec-covid": "TRECCOVID",
 }
+NOT_ON_THE_MIRROR = ("beir/robust04", *(f"msmarco/trec-dl-{year}" for year in (2021, 2022, 2023)))
+REWRITTEN = ("-gpt4", "-claude-3-opus", "-gemini-1.0", "-llama3-70b", "-grit")
+REPEATED = {"beir/trec-covid": 2, "bright/theoremqa-questions": 178}  # pairs that come twice in the catalogue
 
 
 def test_nothing_is_broken() -> None:
@@ -39,9 +44,17 @@ def test_nothing_is_broken() -> None:
 
 def test_the_five_benchmarks_are_whole() -> None:
     assert len(BEIR) == 17 + 12
-    assert len([name for name in CATALOG.tasks if name.startswith("bright/")]) >= 12
+    assert len([name for name in CATALOG.tasks if name.startswith("bright/")]) == 12 + 8 + 5 * 12
     assert len([name for name in CATALOG.tasks if name.startswith("mmlu/")]) == 57 + 4
-    assert {"msmarco/dev", "msmarco/trec-dl-2019", "msmarco/trec-dl-2020"} <= set(CATALOG.tasks)
+    years = {f"msmarco/trec-dl-{year}" for year in range(2019, 2024)}
+    assert {"msmarco/dev", *years} <= set(CATALOG.tasks)
+    assert len([name for name in CATALOG.datasets if name.startswith("kilt/")]) == 11
+
+
+@pytest.mark.parametrize("year", range(2019, 2024))
+def test_the_tracks_have_their_graded_measures(year: int) -> None:
+    task = CATALOG.task(f"msmarco/trec-dl-{year}")
+    assert task.measures == ("nDCG@10", "RR(rel=2)@10", "AP(rel=2)", "R(rel=2)@1000")
 
 
 @pytest.mark.parametrize("name", list(CATALOG.datasets))
@@ -58,6 +71,52 @@ def test_a_suite_resolves(name: str) -> None:
     assert suite.tasks and suite.methods
     mains = {(task.kind, task.main_measure) for task in suite.tasks}
     assert suite.aggregate == "none" or len(mains) == 1, "a mean over different measures"
+
+
+@pytest.mark.parametrize("name", list(CATALOG.suite_files()))
+def test_a_suite_names_its_aggregation(name: str) -> None:
+    assert "\naggregate:" in CATALOG.suite_files()[name].read_text()
+
+
+def test_everything_holds_every_task() -> None:
+    whole = {name for name, task in CATALOG.tasks.items() if not task.group}
+    assert {task.name for task in CATALOG.suite("everything").tasks} == whole
+
+
+def test_the_suites_of_the_five_benchmarks_are_there() -> None:
+    named = {"quickstart", "smoke", "beir", "beir-small", "msmarco", "bright", "kilt", "mmlu", "everything"}
+    assert named | {"classic"} <= set(CATALOG.suite_files())
+
+
+@pytest.mark.parametrize("name", list(CATALOG.datasets))
+def test_what_can_be_downloaded_is_pinned(name: str) -> None:
+    """A hub source names a commit; what no source offers for download says so in its licence."""
+    remote = [source for source in CATALOG.datasets[name].sources if source.remote]
+    for source in remote:
+        assert source.format != "hub" or len(source.revision) == 40
+        for digest in source.hashes.values():
+            assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", digest)
+    if not remote and name not in ("pydoc", "msmarco/trec-dl-2019-pool", "msmarco/trec-dl-2020-pool"):
+        assert name in ("beir/bioasq", "beir/signal1m", "beir/trec-news", "beir/robust04")
+        assert "request" in CATALOG.datasets[name].licence or "registration" in CATALOG.datasets[name].licence
+
+
+def test_ids_and_counts_agree_with_the_catalogue_of_ir_datasets() -> None:
+    """The library ships the counts of its datasets: documents, queries and judgements."""
+    import ir_datasets
+
+    for dataset in CATALOG.datasets.values():
+        for source in dataset.sources:
+            if source.format == "ir_datasets":
+                counts = {**dataset.counts, **source.counts}
+                listed = ir_datasets.load(source.id).metadata()
+                parent = ir_datasets.load(ir_datasets.docs_parent_id(source.id)).metadata()
+                assert parent["docs"]["count"] == counts["documents"], source.id
+                assert listed["queries"]["count"] == counts["queries"]
+                grades = listed["qrels"].get("fields", {}).get("relevance", {}).get("counts_by_value", {})
+                judged = sum(n for grade, n in grades.items() if grade != "-100")
+                repeated = REPEATED.get(source.id, 0)
+                assert not judged or judged - repeated == counts["judgements"], source.id
 
 
 def test_published_methods_can_be_run() -> None:
@@ -84,7 +143,7 @@ def test_counts_agree_with_the_judgements_here(name: str) -> None:
     try:
         reader = open_dataset(dataset)
     except TouchstoneError:
-        assert name == "beir/robust04"  # its judgements are not on the mirror
+        assert name in NOT_ON_THE_MIRROR or name.endswith(REWRITTEN)
         return
     judged, queries = reader.judgements(), reader.queries()  # type: ignore[union-attr]
     assert len(judged.query_ids) == dataset.counts["queries"]
@@ -103,6 +162,36 @@ def test_counts_agree_with_published_statistics(name: str) -> None:
     assert (counts["documents"], counts["queries"]) == (test["num_documents"], test["num_queries"])
     relevant = test["relevant_docs_statistics"]["num_relevant_docs"]
     assert relevant <= counts["judgements"]  # judgements of grade 0 are counted here and not there
+
+
+@needs("data")
+@pytest.mark.parametrize("name", [name for name, dataset in CATALOG.datasets.items() if dataset.characters])
+def test_text_lengths_agree_with_published_statistics(name: str) -> None:
+    """The entry against the published statistics, and the queries here against both."""
+    dataset = CATALOG.datasets[name]
+    found = _statistics(name)
+    published = {
+        "documents": found["documents_text_statistics"]["total_text_length"],
+        "queries": found["queries_text_statistics"]["total_text_length"],
+    }
+    assert {**published, **dataset.characters} == published
+    reader = open_dataset(dataset)
+    judged = set(reader.judgements().query_ids)  # type: ignore[union-attr]
+    texts = [text for query, text in reader.queries().items() if query in judged]  # type: ignore[union-attr]
+    if "queries" in dataset.characters:
+        assert sum(map(len, texts)) == dataset.characters["queries"]
+        assert len(texts) == found["num_samples"] - dataset.counts["documents"]
+
+
+def _statistics(name: str) -> dict[str, Any]:
+    folder = DATA / "reference" / "mteb_descriptive_stats"
+    group, _, part = name.partition("/")
+    file = {"bright": "BrightRetrieval", "msmarco": "MSMARCO"}.get(group) or STATISTICS[part]
+    found: dict[str, Any] = json.loads((folder / f"{file}.json").read_text())
+    if group == "bright":
+        subsets: dict[str, Any] = found["standard"]["hf_subset_descriptive_stats"]
+        return dict(subsets[part.replace("-", "_")])
+    return dict(found["dev" if group == "msmarco" else "test"])
 
 
 @needs("data")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from harness.data.beir import BeirReader
 from harness.data.dataset import FILES, DatasetSpec, Source, fetched_root, needed_files, placed, roots
-from harness.data.download import Remote, Say, digest_of, download
+from harness.data.download import Remote, Say, digest_of, download, offline
 from harness.data.hub import fetch_hub, open_hub
 from harness.data.irds import fetch_irds, open_irds
 from harness.data.kilt import KiltReader
@@ -69,6 +69,8 @@ def fetch_dataset(dataset: DatasetSpec, say: Say) -> Source:
     A source of which any part fails is given up for the next. A TouchstoneError says why each one failed.
     """
     failed = []
+    if offline():
+        raise TouchstoneError(f"the dataset '{dataset.name}' is not fetched", why="offline")
     for source in dataset.sources:
         if not source.remote:
             continue
