@@ -47,6 +47,7 @@ LAYERS = (
     },
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},
+    {"schedule"},
     {
         "plan",
         "missing",
