@@ -25,6 +25,8 @@ COMMANDS = {
     "check": "Check a candidate against a baseline: exit 1 when it is worse.",
     "compare": "Compare two runs item by item, with a paired test.",
     "history": "Show a measure over the runs of a method, and where it changed.",
+    "import": "Import what others measured (TREC, MTEB, lm-eval, Anserini) or a BEIR folder.",
+    "export": "Write results for others: TREC, MTEB, lm-eval, model card, table.",
     "site": "Build or serve the leaderboard site.",
     "doctor": "Report what is installed here: extras, Java, devices, mirror, hub.",
 }

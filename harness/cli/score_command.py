@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from harness.errors import TouchstoneError
 
 if TYPE_CHECKING:
     from harness.scores import Scores
-    from harness.trec import Joined, RunFile
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "R@1000")
 
@@ -82,14 +80,11 @@ def _score_texts(
 def _score_file(
     path: Path, task_name: str | None, qrels: Path | None, measures: tuple[str, ...]
 ) -> tuple[list[str], Scores, dict[str, str]]:
-    import numpy as np
-
     from harness.catalog import Catalog
+    from harness.exchange.trec import score_run
     from harness.kilt_scores import Evidence
-    from harness.scores import Scores
     from harness.tasks.load import load_evidence, load_judgements
-    from harness.tasks.rank import score_with_pages
-    from harness.trec import join, read_qrels, read_run
+    from harness.trec import read_qrels, read_run
 
     published: dict[str, str] = {}
     evidence: tuple[Evidence, ...] | None = None
@@ -103,26 +98,8 @@ def _score_file(
     else:
         assert qrels is not None
         judged, wanted = read_qrels(qrels), measures or DEFAULT_MEASURES
-    run = read_run(path)
-    joined = join(run, judged)
-    values = score_with_pages(wanted, joined.qrels, joined.rankings, _pages(run, joined), evidence)
-    missing = len(joined.query_ids) - len(np.unique(joined.rankings.items))
-    counts = {"missing": missing, "tie_dependent": joined.rankings.tied_items()}
-    items = np.arange(len(joined.query_ids), dtype=np.int32)
-    return list(joined.query_ids), Scores(items, tuple(wanted), values, counts=counts), published
-
-
-def _pages(run: RunFile, joined: Joined) -> Callable[[int], tuple[str, ...]]:
-    """The pages that the run ranks for a query number of *joined*."""
-    from harness.data.kilt import pages_of
-
-    rows = {name: row for row, name in enumerate(run.query_ids)}
-
-    def of(query: int) -> tuple[str, ...]:
-        row = rows[joined.query_ids[query]]
-        return pages_of(run.docs[run.starts[row] : run.starts[row + 1]].to_pylist())
-
-    return of
+    scored = score_run(read_run(path), judged, wanted, evidence)
+    return list(scored.query_ids), scored.scores, published
 
 
 def _rescore(run: str, results: Path) -> tuple[list[str], Scores, dict[str, str]]:

@@ -1,0 +1,1 @@
+"""Results in the formats of others: read as reported, written for them to read."""
