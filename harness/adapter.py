@@ -10,6 +10,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from harness.answers import Answers, Rankings
@@ -69,14 +70,32 @@ class Context:
     meter: Meter = field(default_factory=Meter)
     progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None
     kept: dict[Hashable, Any] = field(default_factory=dict)
+    booked: set[Path] = field(default_factory=set)
 
     def asset(self, kind: str, key: dict[str, Json], make: Make) -> Asset:
         """An asset from the cache, its cost booked: as this run's when made now, else as reused."""
         asset = self.assets.get_or_make(kind, key, make)
+        if self._first_use(asset):
+            self.meter.index_bytes += asset.bytes
+        return asset
+
+    def answering_asset(self, kind: str, key: dict[str, Json], make: Make) -> Asset:
+        """The same of what belongs to answering, such as vectors of queries: no part of an index, and its
+        seconds count in the rate of answering wherever it was made.
+        """
+        asset = self.assets.get_or_make(kind, key, make)
+        if self._first_use(asset) and not asset.made_now:
+            self.meter.reused_answering += asset.seconds
+        return asset
+
+    def _first_use(self, asset: Asset) -> bool:
+        """Whether this run has not asked for *asset* before; its cost is booked then."""
+        if asset.path in self.booked:
+            return False
+        self.booked.add(asset.path)
         if not asset.made_now:
             self.meter.reused += asset.seconds
-        self.meter.index_bytes += asset.bytes
-        return asset
+        return True
 
     def keep(self, spec: S, load: Callable[[S], T]) -> T:
         """``load(spec)``, kept loaded for later runs of this process."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,11 +18,12 @@ from harness.answers import Floats, Ints, Rankings
 from harness.assets import asset_name
 from harness.models.encoder import Encoder, EncoderSpec, encoder_identity
 from harness.models.source import PACKAGED_MODEL, find_model, require_neural
+from harness.modes import mode
 from harness.search import SearchSpec, top_k
 from harness.spec import Json, digest
 from harness.tasks.base import Task
 from harness.tasks.rank import RankTask
-from harness.vectors import Vectors, corpus_vectors, vectors_key
+from harness.vectors import Vectors, corpus_vectors, query_vectors, vectors_key
 
 NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
 RUNTIME_BYTES = 2_000_000_000  # torch, a batch and a block of scores
@@ -64,18 +64,17 @@ class DenseVectors:
         """float32[len(queries), d], computed now."""
         return self.encoder.encode(queries, "query")
 
-    def all_queries(self, task: RankTask) -> Floats:
+    def all_queries(self, task: RankTask) -> Vectors:
         """float32[q, d] of every judged query of the whole task, whatever part of it is to do; cached."""
-        key: dict[str, Json] = {
-            "encoder": self.encoder.identity,
-            "queries": digest(list(task.query_texts), 32),
-            "role": "query",
-        }
+        return query_vectors(self.encoder, task.query_texts, self.context.answering_asset)[0]
 
-        def make(folder: Path) -> None:
-            np.save(folder / "vectors.npy", self.encode(task.query_texts))
-
-        found: Floats = np.load(self.context.asset("query-vectors", key, make).path / "vectors.npy")
+    def queries(self, task: RankTask) -> Floats:
+        """float32[n, d] of the items of this view: from the cache, or computed now where single queries are
+        timed or computed row by row.
+        """
+        if mode().single_items:
+            return self.encode(task.queries())
+        found: Floats = np.asarray(self.all_queries(task)[task.items])
         return found
 
     def search(self, queries: Floats, k: int) -> tuple[Ints, Floats]:

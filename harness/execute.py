@@ -238,6 +238,7 @@ def _cost(segments: list[Segment], items: int) -> Cost:
             phases[name] = round(phases.get(name, 0.0) + seconds, 6)
     total = sum(segment.seconds for segment in segments)
     answering = total - phases.get("index", 0.0) - phases.get("load", 0.0)
+    answering += sum(segment.spent.reused_answering for segment in segments)
     return Cost(
         seconds=round(total, 6),
         reused_seconds=round(sum(segment.spent.reused for segment in segments), 6),

@@ -37,18 +37,20 @@ class Spent:
     counts: dict[str, int]
     reused: float
     index_bytes: int
+    reused_answering: float = 0.0
 
 
 @dataclass
 class Meter:
     """Collects seconds by phase and counts of events. reused: seconds that assets found ready had once
-    cost.
+    cost; reused_answering: those of them that belong to answering, such as encoding queries.
     """
 
     phases: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     reused: float = 0.0
     index_bytes: int = 0
+    reused_answering: float = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -65,8 +67,9 @@ class Meter:
 
     def take(self) -> Spent:
         """What was collected since the last call, and a fresh start."""
-        taken = Spent(self.phases, self.counts, self.reused, self.index_bytes)
+        taken = Spent(self.phases, self.counts, self.reused, self.index_bytes, self.reused_answering)
         self.phases, self.counts, self.reused, self.index_bytes = {}, {}, 0.0, 0
+        self.reused_answering = 0.0
         return taken
 
 

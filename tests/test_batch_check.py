@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,16 +103,21 @@ def test_an_unsteady_method_is_caught(session: Session) -> None:
 def test_models_score_row_by_row_and_the_command_says_what_differs(
     toy_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.models.encoder import TransformerEncoder
+    from harness.models import encoder
+    from harness.models.batching import run_batches
 
     sizes: dict[bool, set[int]] = {True: set(), False: set()}
-    forward = TransformerEncoder._forward
 
-    def seen(self: TransformerEncoder, ids: np.ndarray, *rest: np.ndarray) -> np.ndarray:
-        sizes[mode().single_rows].add(len(ids))
-        return forward(self, ids, *rest)
+    def seen(lengths: Any, limits: Any, batch: Callable[[Any], None], *rest: Any) -> int:
+        single = mode().single_rows
 
-    monkeypatch.setattr(TransformerEncoder, "_forward", seen)
+        def told(rows: Any) -> None:
+            sizes[single].add(len(rows))
+            batch(rows)
+
+        return run_batches(lengths, limits, told, *rest)
+
+    monkeypatch.setattr(encoder, "run_batches", seen)
     method = f"dense(model={write_encoder(tmp_path / 'encoder')})"
     results = ["--results", str(toy_places / "results")]
     runner = CliRunner()

@@ -3,19 +3,22 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import vectors
-from harness.answers import Floats
+from harness.answers import Floats, Ints
 from harness.assets import Assets
 from harness.models.batching import Progress
 from harness.models.profile import Role
 from harness.spec import Json
-from harness.vectors import corpus_vectors
+from harness.vectors import corpus_vectors, query_vectors
 
 
 class Letters:
@@ -24,8 +27,9 @@ class Letters:
     dimension = 26
     device = "cpu"
 
-    def __init__(self, name: str = "letters", refuse: str = "", query_prompt: str = "") -> None:
-        self.identity: dict[str, Json] = {"model": name, "query_prompt": query_prompt}
+    def __init__(self, name: str = "letters", refuse: str = "", **prompts: str) -> None:
+        self.prompts = {"query_prompt": "", "document_prompt": "", **prompts}
+        self.identity: dict[str, Json] = {"model": name, **self.prompts}
         self.refuse = refuse
         self.encoded: list[str] = []
 
@@ -33,6 +37,7 @@ class Letters:
         if self.refuse and self.refuse in texts:
             raise RuntimeError(self.refuse)
         self.encoded += texts
+        texts = [self.prompts[f"{role}_prompt"] + text for text in texts]
         return np.array([[text.count(chr(97 + i)) for i in range(26)] for text in texts], np.float32)
 
 
@@ -48,8 +53,12 @@ class Lines:
     def texts(self, start: int, stop: int) -> list[str]:
         return list(self.lines[start:stop])
 
+    def texts_of(self, docs: Ints) -> list[str]:
+        return [self.lines[doc] for doc in docs]
+
 
 LINES = Lines([f"{'abc' * (i % 7)} line {chr(97 + i % 26)}" for i in range(25)])
+LONGEST_FIRST = sorted(LINES.lines, key=len, reverse=True)
 
 
 @pytest.fixture(autouse=True)
@@ -83,18 +92,51 @@ def test_another_encoder_or_corpus_is_another_asset(tmp_path: Path) -> None:
     }
     assert len(paths) == 4
     assert not corpus_vectors(Letters(query_prompt="find: "), LINES, get)[1].made_now
+    assert corpus_vectors(Letters(document_prompt="text: "), LINES, get)[1].made_now
+
+
+@pytest.mark.parametrize("prompts", [{}, {"query_prompt": "find: "}, {"document_prompt": "read: "}])
+def test_a_text_in_both_roles_has_two_vectors(tmp_path: Path, prompts: dict[str, str]) -> None:
+    get = Assets(tmp_path).get_or_make
+    encoder = Letters(**prompts)
+    documents, first = corpus_vectors(encoder, LINES, get)
+    queries, second = query_vectors(encoder, LINES.lines, get)
+    assert first.path != second.path and second.made_now
+    np.testing.assert_array_equal(queries, Letters(**prompts).encode(LINES.lines, "query"))
+    np.testing.assert_array_equal(documents, Letters(**prompts).encode(LINES.lines, "document"))
+    assert (queries == documents).all() == (not prompts)
+    assert not query_vectors(encoder, LINES.lines, get)[1].made_now
+    assert query_vectors(encoder, LINES.lines[::-1], get)[1].made_now
+    other = Letters(**{**prompts, "document_prompt": "x"})
+    assert not query_vectors(other, LINES.lines, get)[1].made_now
+
+
+texts = st.lists(st.text("ab", max_size=4), min_size=1, max_size=40)
+
+
+@given(texts, st.integers(1, 7), st.integers(1, 9))
+def test_equal_texts_are_encoded_once_longest_first_over_the_whole_corpus(
+    lines: list[str], shard: int, read: int
+) -> None:
+    encoder = Letters()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(vectors, "SHARD", shard)
+        patch.setattr(vectors, "READ", read)
+        found = np.array(corpus_vectors(encoder, Lines(lines), Assets(Path(folder)).get_or_make)[0])
+    np.testing.assert_array_equal(found, Letters().encode(lines, "document"))
+    assert encoder.encoded == sorted(dict.fromkeys(lines), key=len, reverse=True)
 
 
 def test_an_interrupted_attempt_loses_its_shard_only(tmp_path: Path) -> None:
     get = Assets(tmp_path).get_or_make
     with pytest.raises(RuntimeError):
-        corpus_vectors(Letters(refuse=LINES.lines[17]), LINES, get)
+        corpus_vectors(Letters(refuse=LONGEST_FIRST[17]), LINES, get)
     (partial,) = (tmp_path / "vectors").glob("*.partial")
     assert len(list(partial.glob("shards/*.npy"))) == 1
     (partial / "shards" / "0000000000-0000000010.json").write_text('{"seconds": 1000}')
     encoder = Letters()
     found, asset = corpus_vectors(encoder, LINES, get)
-    assert encoder.encoded == LINES.lines[10:]
+    assert encoder.encoded == LONGEST_FIRST[10:]
     np.testing.assert_array_equal(found, Letters().encode(LINES.lines, "document"))
     assert asset.seconds > 1000  # the first attempt's time counts
 
@@ -120,11 +162,11 @@ import os, signal
 from pathlib import Path
 from harness import vectors
 from harness.assets import Assets
-from tests.test_vectors import LINES, Letters
+from tests.test_vectors import LINES, LONGEST_FIRST, Letters
 vectors.SHARD = 10
 class Killed(Letters):
     def encode(self, texts, role, progress=None):
-        if LINES.lines[17] in texts:
+        if LONGEST_FIRST[17] in texts:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().encode(texts, role)
 vectors.corpus_vectors(Killed(), LINES, Assets(Path({str(tmp_path)!r})).get_or_make)
@@ -133,4 +175,4 @@ vectors.corpus_vectors(Killed(), LINES, Assets(Path({str(tmp_path)!r})).get_or_m
     assert done.returncode == -signal.SIGKILL
     encoder = Letters()
     corpus_vectors(encoder, LINES, Assets(tmp_path).get_or_make)
-    assert encoder.encoded == LINES.lines[10:]
+    assert encoder.encoded == LONGEST_FIRST[10:]

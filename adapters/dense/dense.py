@@ -34,6 +34,6 @@ class Dense(DenseAdapter):
         vectors = self.vectors(task, context)
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
-                queries = vectors.encode(task.select(items).queries())
+                queries = vectors.queries(task.select(items))
                 answers = Rankings(items, *vectors.search(queries, task.search_depth))
             yield answers

@@ -88,12 +88,12 @@ class PrfInterpolation(DenseAdapter):
         """Blocks of BLOCK queries; feedback never takes a document that the task hides."""
         assert isinstance(task, RankTask)
         vectors = self.vectors(task, context)
-        queries = vectors.all_queries(task)
         parts = [context.first_stage(method) for method in self.part_methods()]
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
                 chosen = [part.select(items) for part in parts]
-                yield self._answer(task, vectors, queries[items], items, chosen)
+                queries = vectors.queries(task.select(items))
+                yield self._answer(task, vectors, queries, items, chosen)
 
     def _answer(
         self, task: RankTask, vectors: DenseVectors, queries: Floats, items: Ints, sparse: list[Rankings]
