@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from harness.errors import TouchstoneError
 from tests.data.conftest import server, waits
 from tests.data.server import REVISION, Served
 from tests.data.test_sources import JSONL
+from tests.needs import needs
 from tests.toys import write_definitions
 
 __all__ = ["server", "waits"]  # fixtures
@@ -177,6 +179,33 @@ def test_offline_runs_what_is_here_when_told_so(toy_places: Path, places: Path) 
     assert done.exception is None, done.output
     assert "missing: data: the dataset 'things'" in done.output
     assert "Toy" in done.output or "toy" in done.output
+
+
+@needs("data")
+@pytest.mark.parametrize(
+    ("task", "cells"),
+    [
+        ("beir/bioasq", ["500", "14,914,603", "nDCG@10", "BioASQ terms (registration)", "no documents"]),
+        ("beir/scifact", ["300", "5,183", "nDCG@10", "CC BY 4.0", "yes"]),
+        ("msmarco/trec-dl-2022", ["76", "138,364,198", "nDCG@10", "MS MARCO terms", "no"]),
+        ("bright/pony-long", ["112", "577", "R@1", "CC BY 4.0", "no documents"]),
+        ("kilt/wow", ["3,054", "5,903,530", "KILT-F1", "MIT", "no documents"]),
+        ("mmlu", ["14,042", "Acc", "MIT", "yes"]),
+    ],
+)
+def test_list_tasks_shows_counts_and_licence(task: str, cells: list[str]) -> None:
+    (line,) = [line for line in _tasks().splitlines() if line.split()[:1] == [task]]
+    places = [line.find(cell, len(task)) for cell in cells]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@cache
+def _tasks() -> str:
+    assert "mmlu/anatomy" not in invoke("list", "tasks").output
+    whole = invoke("list", "tasks", "--all").output
+    assert "mmlu/anatomy" in whole
+    return whole
 
 
 def test_everything_is_planned_with_no_data_at_all(tmp_path: Path) -> None:

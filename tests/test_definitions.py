@@ -205,22 +205,5 @@ def test_text_lengths_of_scifact_agree_with_published_statistics() -> None:
     assert documents == pytest.approx(found["documents_text_statistics"]["total_text_length"], rel=0.001)
 
 
-@needs("data")
-@pytest.mark.parametrize(
-    "name", ["bright/leetcode", "bright/aops", "bright/theoremqa-questions", "bright/biology"]
-)
-def test_bright_excludes_documents_but_never_gold_ones(name: str) -> None:
-    reader = open_dataset(CATALOG.datasets[name])
-    excluded, judged = reader.excluded(), reader.judgements()  # type: ignore[union-attr]
-    names = judged.doc_ids.to_pylist()
-    pairs = sum(len(documents) for documents in excluded.values())
-    assert (pairs == 0) == (name == "bright/biology")
-    for row, query in enumerate(judged.query_ids):
-        gold = {
-            names[doc] for doc in judged.qrels.docs[judged.qrels.starts[row] : judged.qrels.starts[row + 1]]
-        }
-        assert gold.isdisjoint(excluded.get(query, ()))
-
-
 def test_kinds_have_tasks() -> None:
     assert {task.kind for task in CATALOG.tasks.values()} >= {Kind.RANK, Kind.CHOOSE}

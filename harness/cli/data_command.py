@@ -47,14 +47,14 @@ def fetch(names: tuple[str, ...], suite: str | None) -> int:
     What is here already is left alone. Interrupted downloads are gone on with.
     """
     from harness.catalog import Catalog
-    from harness.data.sources import fetch_dataset
+    from harness.data.sources import fetch_dataset, presence
     from harness.errors import ExitCode, TouchstoneError
 
     if not names and not suite:
         raise TouchstoneError("nothing to fetch", fix="name datasets, or give --suite")
     failed = []
     for dataset in _datasets(names, suite, Catalog()):
-        if _state(dataset) == "yes":
+        if presence(dataset) == "yes":
             click.echo(f"{dataset.name}: here")
             continue
         try:
@@ -163,11 +163,13 @@ def _of(tasks: Iterable[TaskSpec], catalog: Catalog) -> list[DatasetSpec]:
 
 
 def _row(dataset: DatasetSpec) -> list[str]:
+    from harness.data.sources import presence
+
     counts = dataset.counts
     items = counts.get("queries", counts.get("questions", 0))
     documents, characters = counts.get("documents", 0), dataset.characters.get("documents", 0)
     places = [source.remote for source in dataset.sources if source.remote]
-    here = _state(dataset)
+    here = presence(dataset)
     nowhere = "" if here == "yes" and not places else "on request, not downloadable"
     return [
         dataset.name,
@@ -178,16 +180,6 @@ def _row(dataset: DatasetSpec) -> list[str]:
         here,
         ", ".join(places) or nowhere,
     ]
-
-
-def _state(dataset: DatasetSpec) -> str:
-    from harness.data.sources import is_whole, open_dataset
-    from harness.errors import TouchstoneError
-
-    try:
-        return "yes" if is_whole(open_dataset(dataset)) else "no documents"
-    except TouchstoneError:
-        return "no"
 
 
 def _say(line: str) -> None:

@@ -52,8 +52,7 @@ def _methods() -> Iterator[list[str]]:
 
 def _tasks(everything: bool) -> Iterator[list[str]]:
     from harness.catalog import Catalog
-    from harness.data.sources import open_dataset
-    from harness.errors import TouchstoneError
+    from harness.data.sources import presence
 
     catalog = Catalog()
     for name, task in catalog.tasks.items():
@@ -63,11 +62,6 @@ def _tasks(everything: bool) -> Iterator[list[str]]:
         counts = {} if task.group else dataset.counts
         items = counts.get("queries", counts.get("questions"))
         documents = counts.get("documents")
-        try:
-            open_dataset(dataset)
-            here = "yes"
-        except TouchstoneError:
-            here = "no"
         yield [
             name,
             task.kind.value,
@@ -75,7 +69,7 @@ def _tasks(everything: bool) -> Iterator[list[str]]:
             f"{documents:,}" if documents else "",
             task.main_measure,
             dataset.licence,
-            here,
+            presence(dataset),
         ]
     for error in catalog.broken:
         yield ["", "", "", "", "", "", f"broken: {error.line}"]

@@ -25,6 +25,7 @@ TRIES = 5  # in a row without a new byte
 FIRST_WAIT, LONGEST_WAIT = 0.5, 600.0  # seconds
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 20
+SAY_EVERY = 10.0  # seconds
 OFFLINE = ("TOUCHSTONE_OFFLINE", "HF_HUB_OFFLINE")
 
 Say = Callable[[str], None]
@@ -64,23 +65,25 @@ def download(remote: Remote, target: Path, say: Say) -> Path:
     """
     if offline():
         raise TouchstoneError("the network is not to be used", where=remote.url, why="offline")
-    with locked(target.with_name(f"{target.name}.lock")):
-        if target.exists():
-            return target
-        part = target.with_name(f"{target.name}.part")
-        resumed = part.exists()
-        say(f"{remote.url}{f' ({remote.size:,} bytes)' if remote.size else ''}")
-        _transfer(remote, part, say)
-        wrong = _wrong(remote, part)
-        if wrong and resumed:  # what an earlier process left may be of another file
-            part.unlink()
-            _transfer(remote, part, say)
-            wrong = _wrong(remote, part)
-        if wrong:
-            part.unlink()
-            raise TouchstoneError("not the expected file", where=remote.url, why=wrong)
-        part.rename(target)
-    return target
+    try:
+        with locked(target.with_name(f"{target.name}.lock")):
+            return target if target.exists() else _downloaded(remote, target, say)
+    except OSError as error:
+        fix = "if the disk is full, set TOUCHSTONE_CACHE"
+        raise TouchstoneError("cannot write the file", where=str(target), why=str(error), fix=fix) from error
+
+
+def refuse_unreachable(url: str) -> None:
+    """A TouchstoneError when the host of *url* could not be reached before."""
+    host = urlsplit(url).netloc
+    if host in _unreachable:
+        raise TouchstoneError("the server cannot be reached", where=url, why=_unreachable[host])
+
+
+def remember_unreachable(url: str, error: BaseException | None) -> None:
+    """Note the host of *url* when *error*, of whatever library, says that no connection was made."""
+    if "connect" in type(error).__name__.lower():
+        _unreachable[urlsplit(url).netloc] = str(error)
 
 
 def digest_of(path: Path, kind: str) -> str:
@@ -94,6 +97,22 @@ def digest_of(path: Path, kind: str) -> str:
         return f"git:{hasher.hexdigest()}"
 
 
+def _downloaded(remote: Remote, target: Path, say: Say) -> Path:
+    part = target.with_name(f"{target.name}.part")
+    resumed = part.exists()
+    say(f"{remote.url}{f' ({remote.size:,} bytes)' if remote.size else ''}")
+    _transfer(remote, part, say)
+    wrong = _wrong(remote, part)
+    if wrong and resumed:  # what an earlier process left may be of another file
+        part.unlink()
+        _transfer(remote, part, say)
+        wrong = _wrong(remote, part)
+    if wrong:
+        part.unlink()
+        raise TouchstoneError("not the expected file", where=remote.url, why=wrong)
+    return part.rename(target)
+
+
 def _wrong(remote: Remote, part: Path) -> str:
     """How the file differs from the one expected, '' when it does not."""
     size = part.stat().st_size
@@ -105,21 +124,19 @@ def _wrong(remote: Remote, part: Path) -> str:
 
 def _transfer(remote: Remote, part: Path, say: Say) -> None:
     """All bytes into *part*, with up to TRIES attempts in a row that bring none."""
-    host = urlsplit(remote.url).netloc
-    if host in _unreachable:
-        raise TouchstoneError("the server cannot be reached", where=remote.url, why=_unreachable[host])
+    refuse_unreachable(remote.url)
     failed, wait = 0, FIRST_WAIT
     while True:
         had = part.stat().st_size if part.exists() else 0
         try:
-            _attempt(remote, part, had)
+            _attempt(remote, part, had, say)
             return
         except _Again as problem:
             gained = part.exists() and part.stat().st_size > had
             failed, wait = (1, FIRST_WAIT) if gained else (failed + 1, wait)
             asked = problem.wait if problem.wait is not None else wait
             if failed >= TRIES or asked > LONGEST_WAIT:
-                _remember(host, problem)
+                remember_unreachable(remote.url, problem.__cause__)
                 why = f"{problem}; it asks to wait {asked:,.0f} s" if asked > LONGEST_WAIT else str(problem)
                 raise TouchstoneError("the download failed", where=remote.url, why=why) from problem
             say(f"  {problem}: again in {asked:g} s")
@@ -127,15 +144,7 @@ def _transfer(remote: Remote, part: Path, say: Say) -> None:
             wait *= 2
 
 
-def _remember(host: str, problem: _Again) -> None:
-    if (
-        isinstance(problem.__cause__, ConnectionError)
-        or "connect" in type(problem.__cause__).__name__.lower()
-    ):
-        _unreachable[host] = str(problem)
-
-
-def _attempt(remote: Remote, part: Path, had: int) -> None:
+def _attempt(remote: Remote, part: Path, had: int, say: Say) -> None:
     """One request for what is missing after the first *had* bytes; _Again when it may be repeated."""
     import requests
 
@@ -156,8 +165,12 @@ def _attempt(remote: Remote, part: Path, had: int) -> None:
                 raise _Again("the server sent another part than the one asked for")
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("ab" if resumes else "wb") as out:
+                told = time.monotonic()
                 for chunk in reply.raw.stream(CHUNK, decode_content=False):
                     out.write(chunk)
+                    if time.monotonic() > told + SAY_EVERY:
+                        told = time.monotonic()
+                        say(f"  {out.tell():,} bytes")
                 out.flush()
                 os.fsync(out.fileno())
             _refuse_short(reply, part, had if resumes else 0)

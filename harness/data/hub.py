@@ -10,19 +10,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.data.beir import checked_queries, json_lines, judged_by_column, names_in, text_of
 from harness.data.corpus import Document
 from harness.data.dataset import Source, fetched_root, judged, roots
-from harness.data.download import Remote, Say, download
+from harness.data.download import Remote, Say, download, refuse_unreachable, remember_unreachable
 from harness.data.mmlu import Question
 from harness.errors import TouchstoneError
 from harness.spec import Json, digest
 from harness.trec import QrelsFile, read_qrels
 
 VERSION = 1  # raise when the way documents are read changes
+HUB = "https://huggingface.co"
 ROWS = 1024  # rows of a parquet file read at once
 QUESTION_SPLITS = ("dev", "test")
 USUAL = {  # the files of retrieval datasets on the hub, the first pattern that fits
@@ -128,7 +130,9 @@ def open_hub(source: Source) -> HubReader | HubQuestions | str:
 
 def fetch_hub(source: Source, say: Say) -> None:
     """Download all files of *source*; only then does it count as here."""
-    listed = _listing(source)
+    if len(source.revision) != 40:
+        raise TouchstoneError("the revision is not a commit", where=f"hub {source.repo}", fix="pin one")
+    listed = _listing(_endpoint(), source.repo, source.revision)
     parts = {part: _chosen(patterns, listed, source) for part, patterns in _patterns(source).items()}
     from huggingface_hub import get_token, hf_hub_url
 
@@ -152,25 +156,23 @@ def marker_of(source: Source) -> Path:
     return next((place for place in places if place.exists()), places[-1])
 
 
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT") or HUB
 
 
-def _listing(source: Source) -> dict[str, tuple[str, int]]:
+@lru_cache(maxsize=16)
+def _listing(endpoint: str, repo: str, revision: str) -> dict[str, tuple[str, int]]:
     """(digest, bytes) of every file of the revision."""
     from huggingface_hub import HfApi, RepoFile
 
-    if len(source.revision) != 40:
-        raise TouchstoneError("the revision is not a commit", where=f"hub {source.repo}", fix="pin one")
+    refuse_unreachable(endpoint)
     try:
-        entries = list(
-            HfApi(endpoint=_endpoint()).list_repo_tree(
-                source.repo, recursive=True, revision=source.revision, repo_type="dataset"
-            )
-        )
+        api = HfApi(endpoint=endpoint)
+        entries = [*api.list_repo_tree(repo, recursive=True, revision=revision, repo_type="dataset")]
     except Exception as error:  # the library raises its own errors, httpx's and the system's
+        remember_unreachable(endpoint, error)
         why = f"{type(error).__name__}: {error}"
-        raise TouchstoneError("the hub did not list the files", where=source.repo, why=why) from error
+        raise TouchstoneError("the hub did not list the files", where=repo, why=why) from error
     files = [entry for entry in entries if isinstance(entry, RepoFile)]
     return {
         file.path: (f"sha256:{file.lfs.sha256}" if file.lfs else f"git:{file.blob_id}", file.size)

@@ -58,6 +58,14 @@ def open_dataset(dataset: DatasetSpec) -> Reader:
     )
 
 
+def presence(dataset: DatasetSpec) -> str:
+    """``yes``, ``no documents`` (runs made elsewhere can be scored) or ``no``."""
+    try:
+        return "yes" if is_whole(open_dataset(dataset)) else "no documents"
+    except TouchstoneError:
+        return "no"
+
+
 def is_whole(reader: Reader) -> bool:
     """Whether the documents are here too; questions need none."""
     return not hasattr(reader, "has_corpus") or bool(cast(Any, reader).has_corpus())

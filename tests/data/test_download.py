@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
+import random
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.data.download import Remote, download
 from harness.errors import TouchstoneError
 from tests.data.server import Fault, Served
 
-CONTENT = os.urandom(5000)
+CONTENT = random.Random(0).randbytes(5000)
 SHA = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 MD5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
 GIT = f"git:{hashlib.sha1(b'blob 5000' + bytes(1) + CONTENT).hexdigest()}"
@@ -143,6 +144,20 @@ def test_a_host_that_is_not_there_is_tried_by_one_download_only(
         with pytest.raises(TouchstoneError, match=r"http://127\.0\.0\.1:9/"):
             download(Remote(f"http://127.0.0.1:9/{name}"), tmp_path / name, quiet)
     assert len(waits) == module.TRIES - 1
+
+
+def test_a_full_disk_is_one_clear_error(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", full)
+        with pytest.raises(TouchstoneError, match="No space left on device") as caught:
+            _get(served, tmp_path)
+    assert "TOUCHSTONE_CACHE" in caught.value.fix
+    assert _get(served, tmp_path) == CONTENT  # goes on once there is space
 
 
 def test_offline_asks_nobody(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

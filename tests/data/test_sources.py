@@ -83,7 +83,7 @@ def test_a_hub_dataset_is_the_same_task_in_either_form(
     assert (task.corpus.ids(docs), grades.tolist()) == (["d0", "d1"], [1, 2])
     assert len(server.seen) == asked  # reading opens no connection
     assert fetch_dataset(things(), quiet) is HUB
-    assert len(server.seen) == asked + 1  # only the listing: the files are here
+    assert len(server.seen) == asked  # nor does fetching what is here
 
 
 def test_trouble_on_the_way_is_got_over(server: Served, waits: list[float]) -> None:
@@ -143,6 +143,18 @@ def test_judgements_that_cannot_be_read_give_the_next_source(server: Served) -> 
     server.repository("other/things", JSONL)
     other = Source("hub", repo="other/things", revision=REVISION)
     assert fetch_dataset(things(HUB, other), quiet) is other
+
+
+def test_a_hub_that_is_not_there_is_tried_once(
+    server: Served, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(TouchstoneError, match="did not list the files"):
+        fetch_dataset(things(), quiet)
+    before = len(waits)
+    with pytest.raises(TouchstoneError, match="cannot be reached"):
+        fetch_dataset(things(), quiet)
+    assert len(waits) == before
 
 
 def test_a_pinned_digest_is_stronger_than_what_the_hub_lists(server: Served) -> None:
