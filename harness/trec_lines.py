@@ -1,10 +1,11 @@
-"""The lines of TREC files as columns: a quick reader for regular files, a careful one for all others."""
+"""The lines of TREC files as columns: quick readers for regular files, a careful one for all others."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import pyarrow.csv as pacsv
 from harness.answers import Ints
 from harness.errors import TouchstoneError
 
+LARGE = 1 << 25  # bytes from which loading a compiled reader pays
 WHOLE = re.compile(rb"[+-]?\d{1,9}")
 BLOCK = 1 << 16  # lines looked at together: their arrays stay in the cache
 MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, with bits all over: 2^64 over the golden ratio
@@ -75,12 +77,20 @@ def read_columns(path: Path, layout: Layout) -> Columns:
     data = _bytes(path)
     if layout is QRELS:
         layout = _qrels_layout(data)
-    table = _quick(data, layout) or _careful(path, data, layout)
+    compiled = layout is RUN and len(data) >= LARGE and find_spec("numba") is not None
+    table = (_compiled(data) if compiled else None) or _quick(data, layout) or _careful(path, data, layout)
     if not len(table.queries):
         raise TouchstoneError("the file holds no lines", where=str(path))
     if pair := _repeated(table):
         raise _repeat(path, data, layout, pair)
     return table
+
+
+def _compiled(data: bytes) -> Columns | None:
+    """By the compiled reader; None for a file that is not regular enough."""
+    from harness.trec_numba import parse_run
+
+    return parse_run(data)
 
 
 def _repeated(table: Columns) -> tuple[str, str] | None:

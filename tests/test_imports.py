@@ -31,6 +31,7 @@ LAYERS = (
         "best_numba",
         "search",
         "search_numba",
+        "trec_numba",
     },
     {
         "tasks",
