@@ -135,7 +135,7 @@ def _field(text: Any, at: int, delimiter: Any) -> int:
     return at if at > begin and text[at] == delimiter else -1
 
 
-def _number(text: Any, begin: int, end: int) -> float:
+def _number(text: Any, begin: int, end: int) -> Any:
     """The decimal number in text[begin:end]; NaN when it is none, or not the quotient or product of two exact
     numbers.
     """
@@ -145,7 +145,7 @@ def _number(text: Any, begin: int, end: int) -> float:
         at += 1
     digits, power, point, value = 0, 0, False, 0
     while at < end:
-        digit = np.int64(text[at]) - np.int64(ZERO)
+        digit = int(text[at]) - int(ZERO)
         if 0 <= digit <= 9:
             if value > (EXACT - 10) // 10:
                 return np.nan
@@ -168,7 +168,7 @@ def _number(text: Any, begin: int, end: int) -> float:
     return -exact if negative else exact
 
 
-def _exponent(text: Any, at: int, end: int) -> int:
+def _exponent(text: Any, at: int, end: int) -> Any:
     """The exponent that begins at *at* with its e; 999 when it is none."""
     if text[at] not in (E, CAPITAL_E):
         return 999
@@ -180,7 +180,7 @@ def _exponent(text: Any, at: int, end: int) -> int:
         return 999
     value = 0
     while at < end:
-        digit = np.int64(text[at]) - np.int64(ZERO)
+        digit = int(text[at]) - int(ZERO)
         if not 0 <= digit <= 9:
             return 999
         value = 10 * value + digit

@@ -54,9 +54,7 @@ def test_it_reads_what_the_general_reader_reads_or_nothing(
 
 
 def odd(query: str, score: str) -> bool:
-    """Whether a line is one that the compiled reader leaves to others: comments, and numbers of many digits or
-    far exponents.
-    """
+    """Whether a line is left to the other readers: comments, numbers of many digits or far exponents."""
     digits, _, exponent = score.lower().partition("e")
     many = len(digits.strip("+-").replace(".", "").lstrip("0")) > 15
     return query.startswith("#") or many or abs(int(exponent or 0)) > 6
