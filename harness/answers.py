@@ -18,6 +18,7 @@ from harness.errors import TouchstoneError
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 PAD = -1
 
@@ -195,7 +196,64 @@ class Texts:
         return cls(arrays["items"], tuple(texts), tuple(map(tuple, pages)))
 
 
-Answers = Rankings | Choices | Texts
+@dataclass(frozen=True, eq=False)
+class TokenLosses:
+    """items int32[n]; losses float32[t] of all texts' tokens end to end, starts int64[n + 1] of each text's.
+
+    A loss is minus the natural log-probability of a token after those before it.
+    """
+
+    items: Ints
+    losses: Floats
+    starts: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def sums(self) -> Doubles:
+        """float64[n]: the loss of each text, summed in double precision."""
+        total = np.concatenate([[0.0], np.cumsum(self.losses, dtype=np.float64)])
+        summed: Doubles = total[self.starts[1:]] - total[self.starts[:-1]]
+        return summed
+
+    @classmethod
+    def of(cls, items: Ints, rows: Sequence[npt.NDArray[Any]]) -> Self:
+        """One array of losses for each item."""
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return cls(items, np.concatenate([np.empty(0, np.float32), *rows]).astype(np.float32), starts)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All parts as one, sorted by item; no parts give no items."""
+        items = np.concatenate([np.empty(0, np.int32), *(part.items for part in parts)])
+        rows = [row for part in parts for row in np.split(part.losses, part.starts[1:-1])]
+        order = np.argsort(items, kind="stable")
+        return cls.of(items[order], [rows[row] for row in order])
+
+    def select(self, items: Ints) -> Self:
+        """The rows of *items*, in that order; every one must be there, and items ascending here."""
+        rows = np.searchsorted(self.items, items)
+        return self.of(items, [self.losses[self.starts[row] : self.starts[row + 1]] for row in rows])
+
+    def checked(self, name: Callable[[int], str]) -> Self:
+        """Self when well formed; otherwise an error that names the item."""
+        whole = len(self.starts) == len(self.items) + 1 and int(self.starts[-1]) == len(self.losses)
+        if not whole or (np.diff(self.starts) < 0).any():
+            raise TouchstoneError(
+                "token losses have mismatched shapes",
+                why=f"items {self.items.shape}, starts {self.starts.shape}, losses {self.losses.shape}",
+            )
+        for what, bad in (
+            ("no tokens", np.diff(self.starts) == 0),
+            ("NaN or infinite loss", ~np.isfinite(self.sums)),
+        ):
+            if bad.any():
+                raise TouchstoneError(what, where=name(int(self.items[np.argmax(bad)])))
+        return self
+
+
+Answers = Rankings | Choices | Texts | TokenLosses
 
 
 def repeated(docs: Ints) -> npt.NDArray[np.bool_]:

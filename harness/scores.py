@@ -31,6 +31,7 @@ class Scores:
     """items int32[n], values float64[n, m] for m measures.
 
     groups: a group number an item (MMLU's subject), or None. grouped: the measures that average group means.
+    exponential: the measures that are e to the power of their mean (perplexities); values hold the exponent.
     counts: whole-run counts worth a line in the record (missing answers, tie-dependent items, ...).
     """
 
@@ -40,6 +41,7 @@ class Scores:
     groups: Ints | None = None
     grouped: frozenset[str] = frozenset()
     counts: dict[str, int] = field(default_factory=dict)
+    exponential: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         bad = np.isnan(self.values)
@@ -60,7 +62,9 @@ class Scores:
             column = self.column(measure)
             groups = self.groups if measure in self.grouped else None
             low, high = bootstrap_interval(column, Bootstrap(), groups)
-            found[measure] = Summary(mean_of(column, groups), low, high, len(column))
+            three = np.array([mean_of(column, groups), low, high])
+            value, low, high = (np.exp(three) if measure in self.exponential else three).tolist()
+            found[measure] = Summary(value, low, high, len(column))
         return found
 
 

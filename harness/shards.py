@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from harness.answers import Answers, Choices, Ints, Rankings, Texts
+from harness.answers import Answers, Choices, Ints, Rankings, Texts, TokenLosses
 from harness.meter import Spent
 from harness.spec import Kind
 from harness.tasks.base import Task
@@ -125,6 +125,8 @@ def join_shards(shards: Shards, task: Task) -> None:
         whole = Rankings.concatenate(rankings) if rankings else Rankings.empty(1)
     elif task.spec.kind is Kind.GENERATE:
         whole = Texts.concatenate([part for part in parts if isinstance(part, Texts)])
+    elif task.spec.kind is Kind.PERPLEXITY:
+        whole = TokenLosses.concatenate([part for part in parts if isinstance(part, TokenLosses)])
     else:
         whole = Choices.concatenate([part for part in parts if isinstance(part, Choices)])
     with (folder / "answers.npz").open("wb") as handle:
@@ -148,4 +150,6 @@ def _arrays(answers: Answers) -> dict[str, np.ndarray]:
 def _from_arrays(arrays: dict[str, np.ndarray]) -> Answers:
     if "texts" in arrays:
         return Texts.from_arrays(arrays)
+    if "losses" in arrays:
+        return TokenLosses(**arrays)
     return Rankings(**arrays) if "docs" in arrays else Choices(**arrays)

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     RANK = "rank"
     CHOOSE = "choose"
     GENERATE = "generate"
+    PERPLEXITY = "perplexity"
 
 
 def canonical(value: Json) -> str:
@@ -121,7 +122,7 @@ class TaskSpec:
             parts |= {"depth": self.depth, "candidates": self.candidates}
         elif self.kind is Kind.GENERATE:
             parts["depth"] = self.depth
-        else:
+        elif self.kind is Kind.CHOOSE:
             parts["shots"] = self.shots
         return parts
 

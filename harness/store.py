@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.answers import Answers, Choices, Rankings, Texts
+from harness.answers import Answers, Choices, Rankings, Texts, TokenLosses
 from harness.errors import TouchstoneError, unknown
 from harness.record import RECORD_FILE, Latency, Record, read_record, to_text
 from harness.scores import Scores
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
 from harness.tasks.generate import GenerateTask
+from harness.tasks.perplexity import PerplexityTask
 from harness.tasks.rank import RankTask
 
 if TYPE_CHECKING:
@@ -203,6 +204,10 @@ class Store:
         if isinstance(task, GenerateTask):
             texts, pages = (table.column(name).to_pylist() for name in ("text", "pages"))
             return Texts(items, tuple(texts), tuple(map(tuple, pages)))
+        if isinstance(task, PerplexityTask):
+            return TokenLosses.of(
+                items, [np.array(row, np.float32) for row in table.column("losses").to_pylist()]
+            )
         columns = [
             table.column(name).to_numpy() for name in table.column_names if name.startswith("logprob_")
         ]
@@ -285,12 +290,16 @@ def _write_answers(folder: Path, task: Task, answers: Answers, record: Record) -
         from harness.trec import write_run
 
         write_run(folder / RUN_FILE, task.query_ids, answers, task.corpus.ids, slug(record.run.method.name))
-    elif isinstance(answers, Choices | Texts):
+    elif isinstance(answers, Choices | Texts | TokenLosses):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         columns: dict[str, object] = {"item": [task.item_ids[item] for item in answers.items]}
-        if isinstance(answers, Texts):
+        if isinstance(answers, TokenLosses):
+            columns["losses"] = pa.LargeListArray.from_arrays(
+                pa.array(answers.starts), pa.array(answers.losses)
+            )
+        elif isinstance(answers, Texts):
             columns |= {"text": pa.array(answers.texts, pa.string())}
             columns |= {"pages": pa.array(answers.pages, pa.list_(pa.string()))}
         else:

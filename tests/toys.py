@@ -40,6 +40,13 @@ DEFINITIONS = {
   url: https://example.org/quiz
   sources: [{format: mmlu, path: quiz}]
   groups: {sums: numbers, words: letters}
+- name: prose
+  title: Prose
+  about: Six texts.
+  licence: none
+  url: https://example.org/prose
+  sources: [{format: text, path: prose}]
+  counts: {texts: 6}
 - name: quest
   title: Quest
   about: Questions over the six topics' pages, in KILT's form.
@@ -60,6 +67,10 @@ DEFINITIONS = {
   measures: [Acc, MacroAcc]
   shots: 2
   by_group: true
+- name: prose
+  kind: perplexity
+  dataset: prose
+  measures: [-BPB, BytePPL, WordPPL, TokenPPL]
 - name: quest
   kind: generate
   dataset: quest
@@ -83,9 +94,13 @@ methods: [random, bm25, majority, oracle]
 
 def write_mirror(root: Path) -> None:
     """A BEIR folder ``toy`` (30 documents, 6 queries, 30 judgements), an MMLU folder ``quiz`` (9 questions)
-    and a KILT folder ``quest`` (6 questions, 6 pages).
+    a KILT folder ``quest`` (6 questions, 6 pages) and a folder ``prose`` (6 texts).
     """
     write_quest(root / "quest")
+    (root / "prose" / "more").mkdir(parents=True)
+    for number, words in enumerate(TOPICS):
+        path = root / "prose" / ("more" if number % 2 else ".") / f"{number}.txt"
+        path.write_text(f"{words} é. " * (number + 1))
     folder = root / "toy"
     (folder / "qrels").mkdir(parents=True)
     with (folder / "corpus.jsonl").open("w") as corpus, (folder / "qrels" / "test.tsv").open("w") as qrels:

@@ -11,8 +11,13 @@ from harness.adapter import Adapter, Context, Paper
 from harness.answers import PAD, Answers, Rankings, Texts
 from harness.data.kilt import pages_of
 from harness.errors import TouchstoneError
-from harness.models.language import LanguageModel, LanguageModelSpec, language_model_identity
-from harness.models.source import require_neural
+from harness.models.language import (
+    LanguageModel,
+    LanguageModelSpec,
+    counted,
+    language_model_identity,
+    require_language_model,
+)
 from harness.spec import Json, Kind
 from harness.tasks.base import Task, blocks
 from harness.tasks.generate import GenerateTask
@@ -70,7 +75,7 @@ class Rag(Adapter):
             if place not in s.prompt:
                 raise TouchstoneError(f"the prompt lacks {place}", where=self.name)
         if s.reader != EXTRACTIVE:
-            require_neural(self.name)
+            require_language_model(self.name, s.reader)
 
     def part_methods(self) -> tuple[str, ...]:
         """The retriever."""
@@ -117,10 +122,8 @@ class Rag(Adapter):
         """The first line that is not blank of what the model writes."""
         filled = {"{passages}": "\n\n".join(passages), "{question}": question}
         prompt = re.sub(r"\{passages\}|\{question\}", lambda found: filled[found[0]], self.settings.prompt)
-        cut = model.truncated
-        text = model.generate(prompt, self.settings.max_new_tokens)
-        if model.truncated > cut:
-            context.meter.count("prompts cut to the model's window", model.truncated - cut)
+        with counted(model, context.meter):
+            text = model.generate(prompt, self.settings.max_new_tokens)
         return text.strip().partition("\n")[0].strip()
 
     def _spec(self, device: str) -> LanguageModelSpec:

@@ -15,7 +15,7 @@ from harness.assets import cache_root
 from harness.qrels import Qrels
 from harness.trec import QrelsFile
 
-Format = Literal["beir", "trec", "mmlu", "pydoc", "hub", "ir_datasets", "kilt"]
+Format = Literal["beir", "trec", "mmlu", "pydoc", "hub", "ir_datasets", "kilt", "text"]
 RANKED = ("beir", "trec")  # formats with files of queries and judgements
 FILES = ("path", "corpus", "queries", "qrels", "excluded")  # fields that name files or folders
 
@@ -32,7 +32,8 @@ class Source:
     knowledge source, cut into passages of about passage_words words (0: whole pages).
     hub: repo at revision on the Hugging Face hub; corpus, queries and qrels are patterns of its files, needed
     only where they differ from the usual ones; gold as above; questions: the files of multiple-choice
-    questions, ``{split}`` standing for dev and test.
+    questions, ``{split}`` standing for dev and test. text: path is a folder of .txt and .md files, one such
+    file, or a .jsonl with a text a line.
 
     urls: where the files of a local format are downloaded from, by field (path, corpus). hashes: digests of
     files, by field or by the hub's file name, as ``sha256:...`` or ``md5:...``. counts: what this source

@@ -179,6 +179,8 @@ def _files(reader: Reader) -> dict[str, Path]:
         paths = [Path(source.path), Path(source.corpus)]
     elif source.format == "mmlu":
         paths = sorted(path for split in ("dev", "test") for path in Path(source.path).glob(f"{split}/*.csv"))
+    elif source.format == "text":
+        paths = reader.paths()  # type: ignore[union-attr]
     elif source.format == "hub":
         files = [path for paths in reader.files.values() for path in paths]  # type: ignore[union-attr]
         paths = [*files, marker_of(source)]

@@ -41,6 +41,7 @@ VERSION = 1  # raise when the way definitions are read changes
 QUERIES = 500
 MIN_QUERY_WORDS = 5
 MIN_REST_WORDS = 12
+TEXT_WORDS = 100
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
@@ -113,6 +114,11 @@ class PydocReader:
         names = tuple(self.queries())
         each = np.arange(len(names), dtype=np.int32)
         return QrelsFile(names, pa.array(names), Qrels.build(len(names), each, each, np.ones_like(each)))
+
+    def texts(self) -> list[tuple[str, str]]:
+        """The docstrings of at least TEXT_WORDS words, whole: prose to predict."""
+        whole = ((item.name, f"{item.first}\n\n{item.rest}") for item in definitions())
+        return [(name, text) for name, text in whole if len(text.split()) >= TEXT_WORDS]
 
     def excluded(self) -> Mapping[str, tuple[str, ...]]:
         """Nothing."""

@@ -47,3 +47,14 @@ class QuestionReader(Protocol):
 
     def questions(self, split: str) -> list[Question]:
         """All questions of a split, in a fixed order."""
+
+
+class TextsReader(Protocol):
+    """Texts to predict."""
+
+    @property
+    def source(self) -> Source:
+        """The source that is read."""
+
+    def texts(self) -> list[tuple[str, str]]:
+        """(name, text) of every text, in a fixed order."""

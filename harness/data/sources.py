@@ -17,16 +17,18 @@ from harness.data.irds import fetch_irds, open_irds
 from harness.data.kilt import KiltReader
 from harness.data.mmlu import MmluReader
 from harness.data.pydoc import PydocReader
-from harness.data.reader import QuestionReader, RankReader
+from harness.data.reader import QuestionReader, RankReader, TextsReader
+from harness.data.text import TextReader
 from harness.data.trec_text import TrecTextReader
 from harness.errors import TouchstoneError
 
-Reader = RankReader | QuestionReader
+Reader = RankReader | QuestionReader | TextsReader
 LOCAL: dict[str, Callable[[Source], Reader]] = {
     "beir": BeirReader,
     "kilt": KiltReader,
     "trec": TrecTextReader,
     "mmlu": MmluReader,
+    "text": TextReader,
 }
 
 

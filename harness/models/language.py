@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from harness.answers import Floats
 from harness.data.dataset import mirror
 from harness.errors import MissingExtra, TouchstoneError
+from harness.meter import Meter
 from harness.models.batching import Progress, prepare_torch, torch_device_type
 from harness.models.generation import GREEDY, Allowed, Generated, Sampling, TokenTrie
 from harness.models.llama2c import Llama2cTokenizer, load_llama2c, read_shape
@@ -45,8 +47,10 @@ __all__ = [
     "Request",
     "Sampling",
     "TokenTrie",
+    "counted",
     "language_model_identity",
     "load_language_model",
+    "require_language_model",
 ]
 
 CODE_VERSION = 3  # raise when a change here can move a log-probability or a text
@@ -146,6 +150,33 @@ class LanguageModel(Protocol):
         allowed: Allowed | None = None,
     ) -> list[Generated]:
         """The text after each prompt; what one writes does not depend on the others."""
+
+
+@contextmanager
+def counted(model: LanguageModel, meter: Meter) -> Iterator[None]:
+    """What happens to requests inside the block goes into the run's record."""
+    before = _events(model)
+    try:
+        yield
+    finally:
+        for name, times in _events(model).items():
+            if times > before[name]:
+                meter.count(name, times - before[name])
+
+
+def _events(model: LanguageModel) -> dict[str, int]:
+    return {
+        "prompts cut to the model's window": model.truncated,
+        "questions with fewer examples, to fit the model's window": model.shortened,
+        "batches halved for lack of memory": model.work.halved,
+        "choices that the server did not list": model.work.unlisted,
+    }
+
+
+def require_language_model(who: str, model: str) -> None:
+    """MissingExtra when the packages of a model on this machine are not installed; a server needs none."""
+    if not _is_server(model):
+        require_neural(who)
 
 
 def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:

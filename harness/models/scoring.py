@@ -22,12 +22,14 @@ Pair = tuple[Sequence[int], Sequence[int]]
 @dataclass
 class Work:
     """What scoring took. computed: tokens that went through the model; given: tokens of all pairs together;
-    halved: how often a batch was too large for memory.
+    halved: how often a batch was too large for memory; unlisted: continuations that a server that does not
+    echo prompts did not name among the likeliest.
     """
 
     computed: int = 0
     given: int = 0
     halved: int = 0
+    unlisted: int = 0
 
 
 def plain_logprobs(network: Network, pairs: Sequence[Pair]) -> list[Doubles]:

@@ -73,7 +73,6 @@ class ServerModel:
         self.identity = identity
         self.truncated = 0
         self.shortened = 0
-        self.unlisted = 0  # continuations that the server did not list among the likeliest: -inf
         self.work = Work()
         self._client = Client(spec.base, spec.timeout, spec.attempts)
         self._root = Client(spec.base.removesuffix("/v1"), spec.timeout, spec.attempts)
@@ -226,7 +225,7 @@ class ServerModel:
                 why=f"the server lists {len(found)} and does not echo prompts",
                 fix="use a server that echoes, such as vLLM",
             )
-        self.unlisted += int(np.isinf(values).sum())
+        self.work.unlisted += int(np.isinf(values).sum())
         return np.array(values, np.float32)
 
     def _choice(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def plan_shared(inputs: Ragged) -> list[Node]:
     Stretches that are not worth a pass of their own are computed with each of their continuations.
     """
     starts = inputs.starts
+    if len(starts) == 1:
+        return []
     rows = [inputs.values[a:b] for a, b in pairwise(starts)]
     keys = [row.astype(">u4").tobytes() for row in rows]
     order = np.array(sorted(range(len(rows)), key=keys.__getitem__), np.int64)

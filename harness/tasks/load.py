@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,7 @@ from harness.assets import Assets
 from harness.data.corpus import Corpus, read_corpus, refuse_repeated, write_corpus
 from harness.data.dataset import DatasetSpec, roots
 from harness.data.kilt import KiltReader
-from harness.data.reader import QuestionReader, RankReader
+from harness.data.reader import QuestionReader, RankReader, TextsReader
 from harness.data.sources import open_dataset
 from harness.errors import TouchstoneError, unknown
 from harness.kilt_scores import Evidence
@@ -22,6 +23,7 @@ from harness.spec import Json, Kind, TaskSpec, digest
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
 from harness.tasks.generate import GenerateTask
+from harness.tasks.perplexity import PerplexityTask
 from harness.tasks.rank import RankTask
 from harness.trec import QrelsFile, read_run
 
@@ -34,6 +36,8 @@ def load_task(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> Task:
         return _choose(spec, dataset)
     if spec.kind is Kind.GENERATE:
         return _generate(spec, dataset, assets)
+    if spec.kind is Kind.PERPLEXITY:
+        return _perplexity(spec, dataset)
     return _rank(spec, dataset, assets)
 
 
@@ -197,6 +201,29 @@ def _choose(spec: TaskSpec, dataset: DatasetSpec) -> ChooseTask:
     return ChooseTask(spec, tuple(questions), shown, data, np.arange(len(questions), dtype=np.int32))
 
 
+def _perplexity(spec: TaskSpec, dataset: DatasetSpec) -> PerplexityTask:
+    """The texts of the dataset; of ranking data, its documents."""
+    reader = open_dataset(dataset)
+    if hasattr(reader, "texts"):
+        found = cast(TextsReader, reader).texts()
+    elif hasattr(reader, "documents"):
+        documents = (
+            (one.id, f"{one.title}\n{one.text}".strip()) for one in cast(RankReader, reader).documents()
+        )
+        found = [(name, text) for name, text in documents if text]
+    else:
+        raise TouchstoneError(f"'{dataset.name}' has no texts to predict", fix="name a dataset of texts")
+    wanted = dataset.counts.get("texts", len(found))
+    if len(found) != wanted:
+        raise _incomplete(dataset, "texts", len(found), wanted)
+    names, texts = zip(*found, strict=True)
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise TouchstoneError(f"{times} texts are named '{name}'", where=dataset.name)
+    identity = digest({"texts": [[name, text] for name, text in found]}, 32)
+    return PerplexityTask(spec, names, texts, identity, np.arange(len(names), dtype=np.int32))
+
+
 def _generate(spec: TaskSpec, dataset: DatasetSpec, assets: Assets) -> GenerateTask:
     reader = _kilt_reader(dataset)
     return _written(spec, dataset, reader, _corpus(reader, assets) if reader.has_corpus() else None)
@@ -229,8 +256,10 @@ def _check_counts(dataset: DatasetSpec, reader: RankReader | QuestionReader, fou
         if name not in found:
             raise unknown("count", name, found, dataset.name)
         if found[name] != wanted:
-            raise TouchstoneError(
-                f"{found[name]:,} {name} instead of {wanted:,}",
-                where=dataset.name,
-                fix="the copy here is not complete",
-            )
+            raise _incomplete(dataset, name, found[name], wanted)
+
+
+def _incomplete(dataset: DatasetSpec, name: str, found: int, wanted: int) -> TouchstoneError:
+    return TouchstoneError(
+        f"{found:,} {name} instead of {wanted:,}", where=dataset.name, fix="the copy here is not complete"
+    )

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from harness.adapter import Adapter, code_digest, settings_doc
-from harness.answers import Choices, Rankings, Texts
+from harness.answers import Choices, Rankings, Texts, TokenLosses
 from harness.execute import Session, read_answers
 from harness.registry import find_adapters, parse_method
 from harness.spec import Kind, RunSpec, canonical, digest
 from tests.needs import needs
 from tests.test_execute import quiet
 
-TASKS = {Kind.RANK: "toy", Kind.CHOOSE: "quiz", Kind.GENERATE: "quest"}
+TASKS = {Kind.RANK: "toy", Kind.CHOOSE: "quiz", Kind.GENERATE: "quest", Kind.PERPLEXITY: "prose"}
 NEEDS = {"neural": "minilm", "lucene": "java"}
 ADAPTERS = find_adapters().adapters
 
@@ -82,6 +82,8 @@ def test_answers_are_whole_repeatable_and_can_be_cut(
             rows = np.searchsorted(whole.items, answers.items).tolist()
             assert [whole.texts[row] for row in rows] == list(answers.texts)
             assert [whole.pages[row] for row in rows] == list(answers.pages)
+        elif isinstance(answers, TokenLosses) and isinstance(whole, TokenLosses):
+            np.testing.assert_allclose(whole.select(answers.items).losses, answers.losses, atol=1e-4)
         elif isinstance(answers, Choices) and isinstance(whole, Choices):
             np.testing.assert_allclose(whole.logprobs[answers.items], answers.logprobs, rtol=1e-4, atol=1e-4)
 

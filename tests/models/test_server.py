@@ -69,7 +69,7 @@ def test_echoed_logprobs_equal_the_local_model(server: ModelServer, local: Any) 
     for a, b in zip(model.token_logprobs(pairs), local.token_logprobs(pairs), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     assert model.max_tokens == 512
-    assert model.unlisted == 0
+    assert model.work.unlisted == 0
 
 
 def test_a_server_that_does_not_echo_lists_the_likeliest_tokens(local: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_server_that_does_not_echo_lists_the_likeliest_tokens(local: Any) -> N
         (found,) = model.continuation_logprobs([Request("dog", (listed, absent))])
         logprobs = logits - np.logaddexp.reduce(logits.astype(np.float64))
         assert found[0] == pytest.approx(logprobs[best[0]], abs=1e-5)
-        assert found[1] == -np.inf and model.unlisted == 1
+        assert found[1] == -np.inf and model.work.unlisted == 1
         with pytest.raises(TouchstoneError, match=r"no continuation is among .*; use a server that echoes"):
             model.continuation_logprobs([Request("dog", (absent,))])
         with pytest.raises(TouchstoneError, match="does not echo"):
