@@ -28,6 +28,8 @@ LAYERS = (
         "lucene",
         "kilt_scores",
         "fuse",
+        "fm_index",
+        "ngrams",
         "best_numba",
         "search",
         "search_numba",

@@ -81,6 +81,12 @@ class Corpus:
         self._book(part.nbytes)
         return _joined(part.column("title").to_pylist(), part.column("text").to_pylist())
 
+    def titles_and_texts(self, start: int, stop: int) -> list[tuple[str, str]]:
+        """(title, text) of documents start..stop-1, apart."""
+        part = self.table.slice(start, stop - start)
+        self._book(part.nbytes)
+        return list(zip(part.column("title").to_pylist(), part.column("text").to_pylist(), strict=True))
+
     def texts_of(self, docs: Ints) -> list[str]:
         """Title and text joined, of the given document numbers."""
         taken = self._taken(docs, "title", "text")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.tiny import write_classifier, write_language_model
+from tests.models.tiny import write_classifier, write_language_model, write_seq2seq
 from tests.needs import PRESENT
 
 
@@ -19,5 +19,7 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
     if PRESENT["torch"]():
         classifier, language = tmp_path / "classifier", tmp_path / "language"
         found["cross-encoder"] = {"model": str(write_classifier(classifier, 1)), "depth": "5"}
+        seq2seq = write_seq2seq(tmp_path / "seq2seq")
+        found["seal"] = {"model": str(seq2seq), "beam": "3", "body_tokens": "4", "title_tokens": "6"}
         found["hf-lm"] = {"model": str(write_language_model(language, 128))}
     return found

@@ -69,7 +69,7 @@ def test_answers_are_whole_repeatable_and_can_be_cut(
     assert session.store.verify(record, task) == []
 
     # The same items asked for alone give the same answers: a run may be cut and gone on with anywhere.
-    context = session._context(planned, quiet)
+    context = session.context(planned, quiet)
     part = [task.check(answers) for answers in planned.adapter.run(task.select(task.items[3:5]), context)]
     items = np.concatenate([answers.items for answers in part])
     assert items.tolist() == [3, 4]

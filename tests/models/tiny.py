@@ -96,6 +96,27 @@ def write_language_model(folder: Path, window: int = 64, family: str = "gpt_neox
     return folder
 
 
+def write_seq2seq(folder: Path) -> Path:
+    """A random BART of two layers and 16 dimensions, with the byte-level tokenizer."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    size = write_byte_pairs(folder)
+    torch.manual_seed(4)
+    layers: dict[str, Any] = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 32))
+    }
+    ends = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
+    config = BartConfig(
+        vocab_size=size, d_model=16, max_position_embeddings=128, init_std=0.5, **ends, **layers
+    )
+    config.forced_eos_token_id = None
+    BartForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
 def write_byte_pairs(folder: Path) -> int:
     """A byte-level BPE tokenizer; returns the size of its vocabulary."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
