@@ -98,11 +98,11 @@ class FmIndex:
         real = symbols > 0
         return (symbols[real] - 1).astype(np.int32), counts[real].astype(np.int64)
 
-    def locate(self, span: Span) -> Ints:
-        """Where in ``text`` the occurrences of a sequence begin: the places of their last tokens."""
-        return self.rows[span.low : span.high]
+    def locate(self, span: Span) -> Longs:
+        """int64[count]: where in ``text`` the occurrences of a sequence begin: the places of their last tokens."""
+        return self.rows[span.low : span.high].astype(np.int64)
 
-    def passage_of(self, places: Ints) -> Ints:
+    def passage_of(self, places: Longs) -> Ints:
         """The passages that hold places of ``text``."""
         return (np.searchsorted(self.starts, places, side="right") - 1).astype(np.int32)
 

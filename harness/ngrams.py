@@ -17,7 +17,7 @@ from harness.answers import Ints
 from harness.fm_index import FmIndex, Span
 
 Doubles = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Longs = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -72,7 +72,7 @@ class Evidence:
         """
         order = sorted((key for key in keys if key.weight > 0), key=lambda key: (-key.weight, key.tokens))
         rare = [key for key in order if 0 < key.span.count <= self._spec.max_hits]
-        places = [np.asarray(self._index.locate(key.span)) for key in rare]
+        places = [self._index.locate(key.span) for key in rare]
         if not places:
             return np.empty(0, np.int32), np.empty(0)
         passages = np.unique(self._index.passage_of(np.concatenate(places)))
@@ -101,7 +101,7 @@ class Evidence:
         several += np.bincount(owner, share * unigrams[token], len(passages))
         return (1.0 - self._spec.single_key) * several + self._spec.single_key * best
 
-    def _places(self, passages: Ints) -> tuple[Places, Ints]:
+    def _places(self, passages: Ints) -> tuple[Longs, Ints]:
         """(places in the index's text, tokens) of passages: the end token that stands before each, not its
         own.
         """
@@ -111,10 +111,10 @@ class Evidence:
         places = np.repeat(starts, lengths) + offsets
         return places, (self._index.text[places] - 1).astype(np.int32)
 
-    def _inside(self, key: Key, inside: Places, tokens: Ints, order: Places) -> Places:
+    def _inside(self, key: Key, inside: Longs, tokens: Ints, order: Longs) -> Longs:
         """The places of *key* in the candidate passages: from the index when rare, else by its last token."""
         if 0 < key.span.count <= self._spec.max_hits:
-            return np.asarray(self._index.locate(key.span), np.int64)
+            return self._index.locate(key.span)
         low, high = np.searchsorted(tokens, (key.tokens[-1], key.tokens[-1] + 1), sorter=order)
         places = inside[order[low:high]]
         text = self._index.text
@@ -124,7 +124,7 @@ class Evidence:
         return np.sort(places)
 
     def _added(
-        self, keys: Sequence[Key], places: Sequence[Places], passages: Ints
+        self, keys: Sequence[Key], places: Sequence[Longs], passages: Ints
     ) -> tuple[Doubles, Doubles, Covered]:
         """(sums, best single weights, covered tokens) by passage; keys come heaviest first.
 
@@ -156,16 +156,16 @@ class Covered:
         self._tokens = np.array(every, np.int64)
         self._held: Flags = np.zeros((passages, len(every)), bool)
 
-    def share(self, key: Key, rows: Places) -> Doubles:
+    def share(self, key: Key, rows: Longs) -> Doubles:
         """float64[rows]: the share of a key's distinct tokens that were covered before."""
         shares: Doubles = self._held[np.ix_(rows, self._columns(key))].mean(axis=1)
         return shares
 
-    def add(self, key: Key, rows: Places) -> None:
+    def add(self, key: Key, rows: Longs) -> None:
         """A key's tokens are covered from now on."""
         self._held[np.ix_(rows, self._columns(key))] = True
 
-    def has(self, rows: Places, tokens: Places) -> Flags:
+    def has(self, rows: Longs, tokens: Longs) -> Flags:
         """bool[n]: whether token i is covered in row i."""
         if not len(self._tokens):
             return np.zeros(len(rows), bool)
@@ -173,5 +173,5 @@ class Covered:
         found: Flags = self._held[rows, column] & (self._tokens[column] == tokens)
         return found
 
-    def _columns(self, key: Key) -> list[int]:
-        return sorted({self._column[token] for token in key.tokens})
+    def _columns(self, key: Key) -> Longs:
+        return np.array(sorted({self._column[token] for token in key.tokens}), np.int64)

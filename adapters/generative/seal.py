@@ -72,7 +72,6 @@ class Seal(Adapter):
     )
     extras = ("neural",)
     Settings = Settings
-    settings: Settings
 
     def check(self) -> None:
         """torch and transformers are installed."""
