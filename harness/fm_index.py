@@ -99,7 +99,7 @@ class FmIndex:
         return (symbols[real] - 1).astype(np.int32), counts[real].astype(np.int64)
 
     def locate(self, span: Span) -> Longs:
-        """int64[count]: where in ``text`` the occurrences of a sequence begin: the places of their last tokens."""
+        """int64[count]: the places in ``text`` where a sequence occurs: those of its last token."""
         return self.rows[span.low : span.high].astype(np.int64)
 
     def passage_of(self, places: Longs) -> Ints:
