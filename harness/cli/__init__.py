@@ -27,6 +27,8 @@ COMMANDS = {
     "history": "Show a measure over the runs of a method, and where it changed.",
     "import": "Import what others measured (TREC, MTEB, lm-eval, Anserini) or a BEIR folder.",
     "export": "Write results for others: TREC, MTEB, lm-eval, model card, table.",
+    "submit": "Pack a stored run with its answers into one archive.",
+    "verify": "Score a submission or a stored run again, run a sample, mark it verified.",
     "site": "Build or serve the leaderboard site.",
     "doctor": "Report what is installed here: extras, Java, devices, mirror, hub.",
 }

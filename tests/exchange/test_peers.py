@@ -166,7 +166,7 @@ def test_lm_eval_prints_what_we_write(session: Session, tmp_path: Path) -> None:
     records = [run(session, "oracle", "quiz/sums"), run(session, "oracle", "quiz/words")]
     body = json.loads(json.dumps(to_lm_eval(records)))
     table = make_table(body)
-    assert "quiz_sums" in table and table.count("|acc") == 2 and "1.0000" in table
+    assert "quiz_sums" in table and table.count("|acc") == 2 and table.count("|    1|") == 2
     path = tmp_path / "results_x.json"
     path.write_text(json.dumps(body))
     rows = read_lm_eval(path, session)

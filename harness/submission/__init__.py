@@ -1,0 +1,1 @@
+"""Results that others submit: packed, refused when hostile, verified from their answers and by running."""
