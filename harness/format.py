@@ -60,6 +60,15 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def joules(count: float) -> str:
+    """``12 kJ``."""
+    for unit in ("J", "kJ", "MJ"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "J" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GJ"
+
+
 def rate(per_second: float) -> str:
     """``1,042`` or, when it is slow, ``0.53``."""
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"

@@ -19,6 +19,7 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Every test session has its own asset folder, so that no test reads or fills a user's cache."""
     monkeypatch.setenv("TOUCHSTONE_CACHE", str(_cache(tmp_path_factory)))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TOUCHSTONE_EXECUTOR", "inline")  # tests/schedule has the others
     if DATA.is_dir():
         monkeypatch.setenv("TOUCHSTONE_DATA", str(DATA))
 

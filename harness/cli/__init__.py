@@ -15,6 +15,9 @@ from harness.errors import ExitCode, TouchstoneError
 
 COMMANDS = {
     "run": "Run methods on tasks, or a whole suite; only what is not stored yet.",
+    "status": "Show the last schedule: what runs, waits, is done, has failed.",
+    "cancel": "Cancel runs of the schedule at work.",
+    "resume": "Go on with the last schedule where it stopped.",
     "plan": "Show what `run` would do: stored, to do, and what is missing here.",
     "list": "List methods, tasks or suites.",
     "data": "List, fetch, pack, unpack or verify datasets.",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.execute import Planned, Session
     from harness.plan import Request
     from harness.record import Record
+    from harness.schedule.start import ScheduleOptions
 
 # read by this package, the hub's library, transformers and datasets
 OFFLINE = ("TOUCHSTONE_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -135,3 +136,66 @@ def request_from(options: dict[str, Any], session: Session) -> Request:
             fix="give --suite, or --task and --method; `touchstone list suites` shows what there is",
         )
     return Request(tasks, methods, options["seed"], options["limit"])
+
+
+def schedule_options(function: F) -> F:
+    """``--executor``, ``--devices`` and what is done about trouble."""
+    options = [
+        click.option(
+            "--executor",
+            type=click.Choice(["process", "inline", "ray", "slurm"]),
+            envvar="TOUCHSTONE_EXECUTOR",
+            default="process",
+            show_default=True,
+            help="Worker processes, this process, a Ray cluster ($RAY_ADDRESS), or Slurm jobs.",
+        ),
+        click.option("--devices", default="", help="cpu, all, card numbers such as 0,1, or fake:4x80GiB."),
+        click.option("--timeout", type=click.FloatRange(min=0), default=0.0, help="Seconds a run may take."),
+        click.option(
+            "--retries",
+            type=click.IntRange(min=0),
+            default=2,
+            show_default=True,
+            help="After a crash or a hang.",
+        ),
+        click.option(
+            "--max-failures", type=click.IntRange(min=0), default=0, help="Start nothing more after so many."
+        ),
+        click.option(
+            "--priority",
+            "priorities",
+            multiple=True,
+            metavar="NAME=N",
+            help="Of a method or a task; higher ones start first, 0 is what all others have.",
+        ),
+        click.option("--alone", is_flag=True, help="Give every run its device to itself."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _priority(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.lstrip("-").isdigit():
+        raise click.UsageError(f"--priority {text}: write NAME=N, such as bm25=1")
+    return name, int(number)
+
+
+def schedule_from(options: dict[str, Any], kept: dict[str, Any], fresh: bool) -> ScheduleOptions:
+    """What ``schedule_options`` say. All options and *kept* are what ``touchstone resume`` repeats."""
+    from harness.schedule.forecast import JobOptions
+    from harness.schedule.start import ScheduleOptions
+    from harness.schedule.step import Policy
+
+    policy = Policy(
+        retries=options["retries"], timeout=options["timeout"], max_failures=options["max_failures"]
+    )
+    return ScheduleOptions(
+        options["executor"],
+        options["devices"],
+        policy,
+        JobOptions(dict(map(_priority, options["priorities"])), options["alone"]),
+        fresh,
+        {**options, **kept},
+    )

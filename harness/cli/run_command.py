@@ -5,20 +5,32 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import device_option, request_from, request_options, results_option, session_for
+from harness.cli.options import (
+    device_option,
+    request_from,
+    request_options,
+    results_option,
+    schedule_from,
+    schedule_options,
+    session_for,
+)
 from harness.errors import ExitCode, TouchstoneError
 from harness.execute import Session
 from harness.plan import Cell, Request, cells
+
+if TYPE_CHECKING:
+    from harness.schedule.start import ScheduleOptions
 
 
 @click.command("run")
 @request_options
 @results_option
 @device_option
+@schedule_options
 @click.option("--fresh", is_flag=True, help="Compute answers anew instead of going on from stored ones.")
 @click.option("--latency", is_flag=True, help="Time single queries too, in a mode of its own.")
 @click.option("--available", is_flag=True, help="Do not fail for cells that cannot run on this machine.")
@@ -26,6 +38,7 @@ def command(results: Path, device: str, fresh: bool, latency: bool, available: b
     """Run methods on tasks, or a whole suite. What is stored already is not run again."""
     from harness.cli.tables import console, result_tables
 
+    schedule = schedule_from(options, {"device": device, "latency": latency, "available": available}, fresh)
     session = session_for(results, device)
     session.store.require_writable()
     request = request_from(options, session)
@@ -35,7 +48,7 @@ def command(results: Path, device: str, fresh: bool, latency: bool, available: b
     screen = console()
     if not todo and all(cell.state == "stored" for cell in planned):
         screen.print(f"Nothing to do: {_runs(len(planned))} stored in {results}.")
-    finished = _execute(todo, session, fresh)
+    finished = _execute(todo, session, schedule)
     shown = [finished.get(cell.run.method.name + "\0" + cell.run.task.name, cell) for cell in planned]
     if latency:
         shown = [_timed(cell, session) for cell in shown]
@@ -71,44 +84,29 @@ def _prepare(request: Request, session: Session, available: bool) -> None:
                 click.echo(f"not fetched: {error.line}", err=True)
 
 
-def _execute(todo: list[Cell], session: Session, fresh: bool) -> dict[str, Cell]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def _execute(todo: list[Cell], session: Session, schedule: ScheduleOptions) -> dict[str, Cell]:
+    """Schedule what is to do; then the cells with their records or problems, by method and task."""
+    from harness.cli.progress import Bars
+    from harness.cli.tables import console, forecast_table
+    from harness.schedule.forecast import name_jobs
+    from harness.schedule.start import run_schedule
 
-    finished: dict[str, Cell] = {}
-    bars = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*bars, console=Console(stderr=True)) as progress:
-        whole = progress.add_task("runs", total=len(todo), visible=len(todo) > 1)
-        for cell in todo:
-            bar = progress.add_task(f"  {cell.run.method.name} on {cell.run.task.name}", total=None)
-
-            def report(what: str, done: int, total: int, bar: Any = bar, cell: Cell = cell) -> None:
-                detail = "" if what == cell.run.method.name else f" ({what})"
-                name = f"  {cell.run.method.name} on {cell.run.task.name}{detail}"
-                progress.update(bar, description=name, completed=done, total=total)
-
-            assert cell.planned is not None
-            try:
-                record = session.execute(cell.planned, report, fresh)
-                done = replace(cell, state="stored", record=record)
-            except TouchstoneError as error:
-                done = replace(cell, problem=error)
-            finished[cell.run.method.name + "\0" + cell.run.task.name] = done
-            progress.remove_task(bar)
-            progress.advance(whole)
+    if not todo:
+        return {}
+    jobs = name_jobs([cell.planned for cell in todo if cell.planned is not None])
+    with Bars({job: f"{run.run.method.name} on {run.run.task.name}" for job, run in jobs.items()}) as bars:
+        ended = run_schedule(session, jobs, schedule, bars.hear)
+    finished = {}
+    for cell, job in zip(todo, jobs, strict=True):
+        if job in ended.failed:
+            problem = TouchstoneError(ended.failed[job], exit_code=ExitCode.RUN_FAILED)
+            done = replace(cell, problem=problem)
+        else:
+            record = session.store.done(jobs[job].id, cell.run.task.name, cell.run.method.name)
+            done = replace(cell, state="stored", record=record)
+        finished[cell.run.method.name + "\0" + cell.run.task.name] = done
+    if len(jobs) > 1:
+        console(stderr=True).print(forecast_table(ended, jobs))
     return finished
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -12,11 +13,16 @@ from harness.plan import Cell
 from harness.record import Latency
 from harness.spec import RunSpec
 
+if TYPE_CHECKING:
+    from harness.execute import Planned
+    from harness.schedule.start import Ended
+    from harness.schedule.status import JobStatus, ScheduleStatus
 
-def console() -> Console:
-    """Writes to standard output; as wide as needed when that is not a terminal."""
-    found = Console()
-    return found if found.is_terminal else Console(width=160)
+
+def console(stderr: bool = False) -> Console:
+    """Writes to standard output or error; as wide as needed when that is not a terminal."""
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(width=160, stderr=stderr)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -100,4 +106,57 @@ def _row(cell: Cell, others: Sequence[str]) -> list[str]:
         size(cost.index_bytes) if cost.index_bytes else "",
         size(cost.peak_memory_bytes),
         record.id,
+    ]
+
+
+def forecast_table(ended: Ended, jobs: Mapping[str, Planned]) -> Table:
+    """What was forecast of each run, and what it took."""
+    columns = ["method", "task", ">forecast", ">took", ">claimed", ">held", "forecast from", "end"]
+    return table("Forecast and outcome", columns, _outcomes(ended, jobs))
+
+
+def _outcomes(ended: Ended, jobs: Mapping[str, Planned]) -> Iterable[list[str]]:
+    last = {event["job"]: event for event in ended.desk.events() if event["what"] in ("done", "failed")}
+    for job, planned in jobs.items():
+        event, forecast = last.get(job, {}), ended.forecasts[job]
+        yield [
+            planned.run.method.name,
+            planned.run.task.name,
+            duration(forecast.job.seconds),
+            duration(event["seconds"]) if "seconds" in event else "",
+            size(forecast.job.bytes),
+            size(event["used"]) if event.get("used") else "",
+            forecast.basis,
+            str(event.get("kind", "done")) if event else "",
+        ]
+
+
+def status_tables(status: ScheduleStatus) -> Iterable[Table | str]:
+    """The running runs, those that failed, and a line that counts all."""
+    columns = ["run", "method", "task", "devices", ">for", ">forecast", ">items", ">holds", "at"]
+    if running := status.of("running"):
+        yield table("Running", columns, map(_running_row, running))
+    if trouble := [*status.of("failed"), *status.of("cancelled")]:
+        rows = ([job.job, job.method, job.task, job.state, job.why] for job in trouble)
+        yield table("Failed", ["run", "method", "task", "state", "why"], rows)
+    states = ("running", "waiting", "done", "failed", "cancelled")
+    counts = ", ".join(f"{len(status.of(state))} {state}" for state in states)
+    who = f"at work: {status.at_work}" if status.at_work else "no scheduler is at work"
+    left = f"; {duration(status.left)} of one device left" if status.left else ""
+    full = "; waits for room on the disk" if status.disk_full else ""
+    yield f"{counts}{left}{full}; {who}"
+
+
+def _running_row(job: JobStatus) -> list[str]:
+    items = f"{job.done:,} of {job.total:,}" if job.total else ""
+    return [
+        job.job,
+        job.method,
+        job.task,
+        job.devices,
+        duration(job.seconds),
+        duration(job.forecast),
+        items,
+        size(job.used) if job.used else "",
+        "" if job.label == job.method else job.label,
     ]
