@@ -109,7 +109,9 @@ def _downloaded(remote: Remote, target: Path, say: Say) -> Path:
         wrong = _wrong(remote, part)
     if wrong:
         part.unlink()
+        part.with_suffix(".tag").unlink(missing_ok=True)
         raise TouchstoneError("not the expected file", where=remote.url, why=wrong)
+    part.with_suffix(".tag").unlink(missing_ok=True)
     return part.rename(target)
 
 
@@ -149,8 +151,11 @@ def _attempt(remote: Remote, part: Path, had: int, say: Say) -> None:
     import requests
 
     headers = {"Accept-Encoding": "identity", **remote.headers}
+    tag = part.with_suffix(".tag")
     if had:
         headers["Range"] = f"bytes={had}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text()  # a file that changed meanwhile is sent whole
     try:
         with requests.get(remote.url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
             if reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -163,7 +168,7 @@ def _attempt(remote: Remote, part: Path, had: int, say: Say) -> None:
             if resumes and not reply.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
                 part.unlink()
                 raise _Again("the server sent another part than the one asked for")
-            part.parent.mkdir(parents=True, exist_ok=True)
+            _keep_tag(reply, tag)
             with part.open("ab" if resumes else "wb") as out:
                 told = time.monotonic()
                 for chunk in reply.raw.stream(CHUNK, decode_content=False):
@@ -176,6 +181,15 @@ def _attempt(remote: Remote, part: Path, had: int, say: Say) -> None:
             _refuse_short(reply, part, had if resumes else 0)
     except (requests.RequestException, ConnectionError, TimeoutError, _transport_errors()) as error:
         raise _Again(f"{type(error).__name__}: {error}") from error
+
+
+def _keep_tag(reply: Any, tag: Path) -> None:
+    """Remember which version of the file the reply is of, where the server says so."""
+    strong = reply.headers.get("ETag", "")
+    if strong and not strong.startswith("W/"):
+        tag.write_text(strong)
+    else:
+        tag.unlink(missing_ok=True)
 
 
 def _transport_errors() -> type[Exception]:

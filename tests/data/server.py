@@ -34,9 +34,9 @@ class Served:
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
-    listed: dict[str, str] = field(default_factory=dict)
     url: str = ""
     ranges: bool = True
+    tagged: bool = False
 
     def repository(self, repo: str, files: dict[str, bytes]) -> None:
         """A dataset repository; .parquet files are large ones, listed with their SHA-256 digest."""
@@ -56,6 +56,10 @@ def _entry(name: str, content: bytes) -> dict[str, object]:
     if name.endswith(".parquet"):
         entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
     return entry
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.md5(content).hexdigest()}"'
 
 
 @contextmanager
@@ -78,17 +82,18 @@ def serving() -> Iterator[Served]:
             if path not in served.files:
                 fault = Fault(404)
             content = served.files.get(path, b"") if fault.content is None else fault.content
+            tag = {"ETag": _tag(content)} if served.tagged else {}
             if fault.status != 200:
                 self._send(fault.status, fault.headers, b"<html>try again</html>", None)
-            elif wanted and served.ranges and not fault.headers:
+            elif wanted and served.ranges and self.headers.get("If-Range", _tag(content)) == _tag(content):
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
                 if start >= len(content):
                     self._send(416, {}, b"", None)
                 else:
                     span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-                    self._send(206, {"Content-Range": span}, content[start:], fault.keep)
+                    self._send(206, {"Content-Range": span, **tag}, content[start:], fault.keep)
             else:
-                self._send(200, fault.headers, content, fault.keep)
+                self._send(200, {**tag, **fault.headers}, content, fault.keep)
 
         def _send(self, status: int, headers: dict[str, str], content: bytes, keep: int | None) -> None:
             self.send_response(status)

@@ -98,6 +98,25 @@ def test_what_an_earlier_process_left_of_another_file_is_dropped(served: Served,
     assert _get(served, tmp_path) == CONTENT
 
 
+@pytest.mark.parametrize("tagged", [False, True], ids=["untold", "by its tag"])
+def test_a_file_that_changed_meanwhile_is_never_mixed(served: Served, tmp_path: Path, tagged: bool) -> None:
+    """By its tag where the server gives one, else by the digest."""
+    served.tagged = tagged
+    served.faults["/file"] = [Fault(keep=1200)]
+
+    def change(line: str) -> None:
+        if "again" in line:  # between the first request, which breaks off, and the second
+            served.files["/file"] = CONTENT[::-1]
+
+    remote = Remote(f"{served.url}/file", "" if tagged else SHA)
+    if tagged:
+        assert download(remote, tmp_path / "got", change).read_bytes() == CONTENT[::-1]
+    else:
+        with pytest.raises(TouchstoneError, match="not the expected file"):
+            download(remote, tmp_path / "got", change)
+    assert not list(tmp_path.glob("*.tag"))
+
+
 def test_a_server_without_ranges_sends_all_again(served: Served, tmp_path: Path) -> None:
     served.ranges = False
     served.faults["/file"] = [Fault(keep=1200)]
