@@ -50,8 +50,9 @@ class MethodEntry:
 class SuiteEntry:
     """A suite as written. A method is an expression such as ``bm25(k1=0.9)``, or an entry with a name.
 
-    combined: tasks that count together as one in the mean, by the name of the whole (BEIR's CQADupStack).
-    datasets and define: definitions of its own; their paths are relative to the suite's file.
+    tasks: by name; ``*`` stands for every task but those of single groups. combined: tasks that count
+    together as one in the mean, by the name of the whole (BEIR's CQADupStack). datasets and define:
+    definitions of its own; their paths are relative to the suite's file.
     """
 
     name: str
@@ -144,7 +145,7 @@ class Catalog:
         for label in names:
             if names.count(label) > 1:
                 raise TouchstoneError(f"two methods are named '{label}'", where=str(path))
-        tasks = tuple(self.task(task) for task in entry.tasks)
+        tasks = tuple(self.task(task) for task in self._named(entry.tasks))
         for name in (name for names in entry.combined.values() for name in names):
             if name not in entry.tasks:
                 raise unknown("task to combine", name, entry.tasks, str(path))
@@ -152,13 +153,18 @@ class Catalog:
             entry.name, entry.title, entry.about, tasks, methods, entry.aggregate, dict(entry.combined)
         )
 
+    def _named(self, names: tuple[str, ...]) -> list[str]:
+        """*names*, with every task that is not of a single group in the place of ``*``."""
+        whole = [name for name, task in self.tasks.items() if not task.group]
+        return [task for name in names for task in (whole if name == "*" else [name])]
+
     def _define(self, entry: SuiteEntry, path: Path) -> None:
         """Add a suite's own datasets and tasks; a name that is taken is an error."""
         for dataset in entry.datasets:
             sources = tuple(_beside(source, path.parent) for source in dataset.sources)
             if self.datasets.setdefault(dataset.name, replace(dataset, sources=sources)).sources != sources:
                 raise TouchstoneError(f"the dataset '{dataset.name}' is defined already", where=str(path))
-        for task in (task for one in entry.define for task in self._expanded(one)):
+        for task in (task for one in entry.define for task in self._expanded(_with_run(one, path.parent))):
             if self.tasks.setdefault(task.name, task) != task:
                 raise TouchstoneError(f"the task '{task.name}' is defined already", where=str(path))
 
@@ -210,6 +216,13 @@ def _beside(source: Source, folder: Path) -> Source:
     named = {name: getattr(source, name) for name in FILES}
     beside: dict[str, Any] = {name: str((folder / value).resolve()) for name, value in named.items() if value}
     return replace(source, **beside)
+
+
+def _with_run(entry: TaskEntry, folder: Path) -> TaskEntry:
+    """A task of a suite's own, its candidate run named relative to the suite's file."""
+    if not entry.candidates:
+        return entry
+    return replace(entry, candidates=str((folder / entry.candidates).resolve()))
 
 
 def _method(method: str | MethodEntry, where: str) -> MethodSpec:

@@ -143,6 +143,10 @@ def test_a_dataset_of_ones_own(toy_places: Path, monkeypatch: pytest.MonkeyPatch
     )
     results = toy_places / "results"
     assert "1.0000 [1.000, 1.000]" in invoke("run", "--suite", str(suite), "--results", str(results))
+    (suite.parent / "given.trec").write_text("".join(f"q{i} Q0 d{i}-1 1 2.0 x\n" for i in range(6)))
+    again = "  - {name: again, kind: rank, dataset: mine, measures: [R@5], candidates: given.trec}\n"
+    suite.write_text(suite.read_text().replace("tasks: [mine]", f"{again}tasks: [again]"))
+    assert "0.2000 [0.200, 0.200]" in invoke("run", "--suite", str(suite), "--results", str(results))
     suite.write_text(suite.read_text().replace("name: mine", "name: pydoc"))
     with pytest.raises(Exception, match="the dataset 'pydoc' is defined already"):
         invoke("run", "--suite", str(suite), "--results", str(results))
