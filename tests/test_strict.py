@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,10 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import TouchstoneError
-from harness.spec import Json
-from harness.strict import from_plain, read_yaml, read_yaml_list
+from harness.record import Record, migrated
+from harness.spec import Json, Kind, MethodSpec, RunSpec, TaskSpec
+from harness.strict import _locate_plain, convert, from_plain, read_yaml, read_yaml_list
+
+ROOT = Path(__file__).parents[1]
 
 
 class Colour(StrEnum):
@@ -96,3 +103,34 @@ def test_plain_values_follow_the_same_rules() -> None:
     assert from_plain({"size": 2}, Inner, "here") == Inner(2)
     with pytest.raises(TouchstoneError, match="here: unknown key 'siz'"):
         from_plain({"siz": 2}, Inner, "here")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("**/record.json"))[:8], ids=lambda p: p.parent.name)
+def test_the_short_way_gives_what_the_long_way_gives(path: Path) -> None:
+    body = migrated(json.loads(path.read_text()), "here")
+    assert from_plain(body, Record, "here") == convert(_locate_plain(body, "here"), Record)
+
+
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"seconds": st.integers() | st.floats(allow_nan=False) | st.text(max_size=2)},
+        optional={"phases": st.dictionaries(st.text(), st.floats(0, 1)), "segments": plain_values, "x": plain_values},
+    ),
+    plain_values,
+)
+def test_both_ways_take_and_refuse_the_same(cost: dict[str, object], provenance: object) -> None:
+    run = RunSpec(MethodSpec("m", "m"), TaskSpec("t", Kind.RANK, "d", ("AP",))).to_json()
+    body = {"id": "i", "status": "done", "run": run, "cost": cost, "provenance": {"any": provenance}}
+    try:
+        expected = convert(_locate_plain(body, "here"), Record)
+    except TouchstoneError as error:
+        with pytest.raises(TouchstoneError, match=re.escape(error.line)):
+            from_plain(body, Record, "here")
+        return
+    assert from_plain(body, Record, "here") == expected
