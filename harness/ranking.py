@@ -57,10 +57,10 @@ class Pair:
     ties: int
 
 
-def rank_intervals(scores: Pool, seed: int = 0) -> list[tuple[int, int]]:
-    """The 95 % interval of each method's rank over RESAMPLES bootstrap resamples of the items.
+def resampled(scores: Pool, seed: int = 0) -> Doubles:
+    """float64[RESAMPLES, m]: the methods' scores over bootstrap resamples of the items.
 
-    Items are drawn within strata, the same for all methods; equal scores share the better rank.
+    Items are drawn within strata, the same for all methods.
     """
     generator = np.random.default_rng(seed)
     count = int(scores.strata.max()) + 1
@@ -74,9 +74,15 @@ def rank_intervals(scores: Pool, seed: int = 0) -> list[tuple[int, int]]:
             draws = generator.integers(0, n, (part, n)) + n * np.arange(part)[:, None]
             times = np.bincount(draws.ravel(), minlength=part * n).reshape(part, n)
             totals[start : start + part] += times @ values / (n * count)
-    ranks = np.stack(
-        [1 + (totals > totals[:, [column]] + 1e-12).sum(axis=1) for column in range(totals.shape[1])], axis=1
-    )
+    return totals
+
+
+def rank_intervals(totals: Doubles) -> list[tuple[int, int]]:
+    """The 95 % interval of each method's rank over resamples, totals float64[r, m]; equal scores share the
+    better rank.
+    """
+    m = totals.shape[1]
+    ranks = np.stack([1 + m - np.searchsorted(np.sort(row), row + 1e-12, "right") for row in totals])
     low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf")
     return list(zip(low.astype(int).tolist(), high.astype(int).tolist(), strict=True))
 

@@ -121,13 +121,26 @@ def to_text(record: Record) -> str:
 
 def read_record(path: Path) -> Record:
     """The record of a file, brought to today's schema."""
+    return record_of(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a record's file."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return path.read_bytes()
+    except OSError as error:
         raise TouchstoneError("cannot read the record", where=str(path), why=str(error)) from error
+
+
+def record_of(text: bytes, where: str) -> Record:
+    """The record of a file's bytes, brought to today's schema."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise TouchstoneError("cannot read the record", where=where, why=str(error)) from error
     if not isinstance(body, dict) or not isinstance(body.get("schema"), int):
-        raise TouchstoneError("not a record", where=str(path), why="it has no schema version")
-    record: Record = from_plain(migrated(body, str(path)), Record, str(path))
+        raise TouchstoneError("not a record", where=where, why="it has no schema version")
+    record: Record = from_plain(migrated(body, where), Record, where)
     return record
 
 

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -44,12 +45,17 @@ class MethodSpec:
     settings: Mapping[str, Json] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        return hash(digest(self.identity))
+        return hash(self.key)
 
     @property
     def identity(self) -> dict[str, Json]:
         """What can change a number; the name is only a label."""
         return {"adapter": self.adapter, "settings": dict(self.settings)}
+
+    @cached_property
+    def key(self) -> str:
+        """One key for all names of an adapter with the same settings."""
+        return digest(self.identity)
 
     @property
     def expression(self) -> str:

@@ -156,7 +156,7 @@ class Store:
 
     def path(self, run_id: str) -> Path:
         """The folder of the one run whose id starts with *run_id*."""
-        every = {path.parent.name: path.parent for path in self._record_files()}
+        every = {path.parent.name: path.parent for path in self.record_files()}
         found = [name for name in every if name.startswith(run_id)]
         if len(found) > 1:
             raise TouchstoneError(f"'{run_id}' begins {len(found)} run ids", fix="give more digits")
@@ -166,7 +166,7 @@ class Store:
 
     def find(self, task: str = "", method: str = "") -> list[Record]:
         """All records of a task and a method (by name; '' for any), newest last."""
-        records = [read_record(path) for path in self._record_files()]
+        records = [read_record(path) for path in self.record_files()]
         kept = [r for r in records if task in ("", r.run.task.name) and method in ("", r.run.method.name)]
         return sorted(kept, key=lambda record: (record.finished, record.id))
 
@@ -263,10 +263,12 @@ class Store:
         partial.rename(self.root / "index.parquet")
         return frame
 
-    def _record_files(self) -> Iterator[Path]:
-        for path in sorted(self.root.glob(f"**/{RECORD_FILE}")):
-            if not {".partial", REPORTED} & set(path.relative_to(self.root).parts):
-                yield path
+    def record_files(self) -> Iterator[Path]:
+        """Every record's file, in the order of the paths."""
+        for folder, inner, files in os.walk(self.root):
+            inner[:] = sorted(name for name in inner if name not in (".partial", REPORTED))
+            if RECORD_FILE in files:
+                yield Path(folder) / RECORD_FILE
 
 
 def limited(task: Task, limit: int) -> Task:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness.leaderboard import Method, TaskResults, method_key
+from harness.columns import Method, TaskResults
 from harness.ranking import Doubles
 from harness.record import RECORD_FILE, Cost, Failure, Record, to_text
 from harness.scores import Summary, mean_of
@@ -59,7 +59,7 @@ def column(
     """The results of a task: per-item scores by method, None for a method that failed."""
     task = replace(TOY, name=name)
     made = {method: record(method, values, task) for method, values in scores.items()}
-    keyed = sorted((method_key(one), one) for one in made.values())
+    keyed = sorted((one.run.method.key, one) for one in made.values())
     current = {key: one for key, one in keyed if one.status == "done"}
     failed = {key: one for key, one in keyed if one.status == "failed"}
     held = [scores[one.run.method.name] for one in current.values()]
@@ -71,7 +71,7 @@ def column(
 def methods(*columns: TaskResults, bounds: tuple[str, ...] = ()) -> dict[str, Method]:
     """The methods of some columns; those named in *bounds* are bounds."""
     every = [one for c in columns for one in (*c.current.values(), *c.failed.values())]
-    specs = {method_key(one): one.run.method for one in every}
+    specs = {one.run.method.key: one.run.method for one in every}
     kinds = frozenset({Kind.RANK})
     return {key: Method(key, spec.name, spec, spec.name in bounds, kinds) for key, spec in specs.items()}
 

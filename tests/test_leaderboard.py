@@ -11,16 +11,8 @@ import pytest
 from harness.catalog import Catalog, Suite
 from harness.errors import TouchstoneError
 from harness.execute import Session
-from harness.leaderboard import (
-    board,
-    competitors,
-    current_records,
-    hardest,
-    method_key,
-    methods_of,
-    pool,
-    read_results,
-)
+from harness.columns import competitors, current_records, hardest, methods_of, pool
+from harness.leaderboard import board, read_results
 from harness.record import Record
 from harness.spec import MethodSpec
 from harness.store import Store
@@ -73,7 +65,7 @@ def test_one_method_under_two_names_is_one_row_and_clashing_names_tell_their_set
     named = record(MethodSpec("mine", "bm25", {"k1": 1.2}), LOW, finished="2026-01-01")
     again = record(MethodSpec("bm25(k1=1.2)", "bm25", {"k1": 1.2}), LOW, finished="2026-02-01")
     other = record(MethodSpec("bm25(k1=1.2)", "bm25", {"k1": 1.3}), LOW, finished="2026-03-01")
-    assert method_key(named) == method_key(again) != method_key(other)
+    assert named.run.method.key == again.run.method.key != other.run.method.key
     assert [method.name for method in methods_of([named]).values()] == ["mine"]
     names = [method.name for method in methods_of([named, again, other]).values()]
     assert names == ["bm25(k1=1.2): bm25(k1=1.2)", "bm25(k1=1.2): bm25(k1=1.3)"]

@@ -14,6 +14,7 @@ from harness.ranking import (
     corrected_p_values,
     detectable,
     rank_intervals,
+    resampled,
     tiers,
 )
 from harness.stats import holm, paired_randomisation, smallest_difference
@@ -32,17 +33,17 @@ def test_a_score_is_the_mean_over_strata() -> None:
 def test_rank_intervals_of_methods_far_apart_are_single_ranks() -> None:
     noise = np.random.default_rng(1).normal(0, 0.01, (3, 200))
     pool = pool_of(0.9 + noise[0], 0.5 + noise[1], 0.1 + noise[2])
-    assert rank_intervals(pool) == [(1, 1), (2, 2), (3, 3)]
+    assert rank_intervals(resampled(pool)) == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_rank_intervals_of_equal_methods_share_the_better_rank() -> None:
     values = np.random.default_rng(2).random(100)
-    assert rank_intervals(pool_of(values, values, values - 1.0)) == [(1, 1), (1, 1), (3, 3)]
+    assert rank_intervals(resampled(pool_of(values, values, values - 1.0))) == [(1, 1), (1, 1), (3, 3)]
 
 
 def test_rank_intervals_of_close_methods_overlap() -> None:
     draws = np.random.default_rng(3).random((2, 100))
-    assert rank_intervals(pool_of(*draws)) == [(1, 2), (1, 2)]
+    assert rank_intervals(resampled(pool_of(*draws))) == [(1, 2), (1, 2)]
 
 
 def test_rank_intervals_are_drawn_within_strata() -> None:
@@ -50,17 +51,17 @@ def test_rank_intervals_are_drawn_within_strata() -> None:
     # although items of stratum 1 drawn more often would.
     strata = [0] * 5 + [1] * 5
     pool = pool_of([0.6] * 5 + [0.2] * 5, [0.1] * 5 + [0.5] * 5, strata=strata)
-    assert rank_intervals(pool) == [(1, 1), (2, 2)]
+    assert rank_intervals(resampled(pool)) == [(1, 1), (2, 2)]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_rank_intervals_hold_the_order_of_columns_loosely(methods: int, items: int, seed: int) -> None:
     values = np.random.default_rng(seed).random((items, methods))
-    found = rank_intervals(Pool(values, np.zeros(items, np.int32)))
+    found = rank_intervals(resampled(Pool(values, np.zeros(items, np.int32))))
     assert len(found) == methods
     assert all(1 <= low <= high <= methods for low, high in found)
-    assert rank_intervals(Pool(values, np.zeros(items, np.int32))) == found
+    assert rank_intervals(resampled(Pool(values, np.zeros(items, np.int32)))) == found
 
 
 def test_compare_all_gives_every_pair_with_holm_correction() -> None:
@@ -86,7 +87,7 @@ def test_the_smallest_corrected_p_value_can_separate_however_many_pairs_there_ar
 
 def test_one_method_has_no_pairs() -> None:
     assert compare_all(pool_of([0.1, 0.2]), ["a"]) == []
-    assert rank_intervals(pool_of([0.1, 0.2])) == [(1, 1)]
+    assert rank_intervals(resampled(pool_of([0.1, 0.2]))) == [(1, 1)]
 
 
 @pytest.mark.parametrize(
