@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -96,8 +96,15 @@ def methods_of(records: Sequence[Record]) -> dict[str, Method]:
     for key, spec in sorted(specs.items(), key=lambda pair: (pair[1].name, pair[0])):
         name = spec.name if shared[spec.name] == 1 else f"{spec.name}: {spec.expression}"
         adapter = adapters.get(spec.adapter)
-        about: tuple[Any, ...] = (adapter.bound, adapter.kinds, adapter.family) if adapter else (False, frozenset(), "")
-        found[key] = Method(key, name, spec, *about, tuple(models[key]))
+        found[key] = Method(
+            key,
+            name,
+            spec,
+            adapter.bound if adapter else False,
+            adapter.kinds if adapter else frozenset(),
+            adapter.family if adapter else "",
+            tuple(models[key]),
+        )
     return found
 
 
@@ -112,6 +119,16 @@ def _models(value: Json) -> Iterator[str]:
             yield str(value["model"])
         for inner in value.values():
             yield from _models(inner)
+
+
+def hardware_of(record: Record) -> str:
+    """What a run ran on, in a few words: its accelerator, else its processor."""
+    machine = record.provenance.get("machine")
+    held = machine if isinstance(machine, dict) else {}
+    gpus = held.get("gpus") or held.get("gpu")
+    if gpus and record.provenance.get("device") != "cpu":
+        return str(gpus[0] if isinstance(gpus, list) else gpus)
+    return f"{held['cpu']}, {held.get('cores', '?')} cores" if held.get("cpu") else "unknown"
 
 
 def current_records(records: Iterable[Record], measure: str) -> dict[str, Record]:
@@ -193,12 +210,12 @@ def write_items(path: Path, column: TaskResults, names: Sequence[str], before: B
 def _repeated(names: Sequence[str], places: npt.NDArray[np.int64]) -> pa.DictionaryArray:
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(list(names), pa.string()))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(places.astype(np.int32)), pa.array(list(names), pa.string())
+    )
 
 
-def _values(
-    measure: str, records: Sequence[Record], store: Store
-) -> Values:
+def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
     """Item ids, float64[n, m] of *measure* and the items' groups of runs over the same items."""
     columns = ["item", measure, *(["group"] if measure in GROUPED else [])]
     tables = [item_scores(store, record, columns) for record in records]
@@ -223,7 +240,9 @@ def item_scores(store: Store, record: Record, columns: Sequence[str] | None = No
         with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
             return file.read(columns=columns, use_threads=False)
     except (OSError, ValueError, KeyError) as error:
-        raise TouchstoneError("cannot read the per-item scores", where=str(path.parent), why=str(error)) from error
+        raise TouchstoneError(
+            "cannot read the per-item scores", where=str(path.parent), why=str(error)
+        ) from error
 
 
 def pool(columns: Sequence[TaskResults], keys: Sequence[str], weights: Sequence[float] | None = None) -> Pool:

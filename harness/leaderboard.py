@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,13 @@ from harness.stats import borda
 from harness.store import Store
 
 WORTH = 2_000  # records from which several processes pay
-BULKY = ("versions", "files", "command", "started")  # provenance that only a run's own page shows
+KEPT = (
+    "finished",
+    "data",
+    "device",
+    "machine",
+    "made_with",
+)  # provenance that other pages than a run's own show
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Board:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a site shows. records: newest first, without the BULKY part of their provenance; methods by
+    """All that a site shows. records: newest first, without what only their own pages show; methods by
     key; tasks by name. digests: of the bytes of each record, by run id. left_out: a line for each suite that
     cannot be read.
     """
@@ -120,13 +127,21 @@ class _Shared:
 
 
 def _headers(_: None, paths: Sequence[Path]) -> list[tuple[Record, str]]:
-    """The records of some files without what is bulky, each with the digest of its bytes."""
+    """The records of some files without what only their own pages show, each with the digest of its bytes."""
     found = []
+    same: dict[str, Any] = {}  # one object for all equal values: a large store must fit into memory
     for path in paths:
         text = read_bytes(path)
         record = record_of(text, str(path))
-        kept = {name: value for name, value in record.provenance.items() if name not in BULKY}
-        found.append((replace(record, provenance=kept), hashlib.sha256(text).hexdigest()[:32]))
+        kept = {name: value for name, value in record.provenance.items() if name in KEPT}
+        for name in ("machine", "made_with"):
+            if name in kept:
+                kept[name] = same.setdefault(name + str(kept[name]), kept[name])
+        run = replace(record.run, task=same.setdefault(str(record.run.task), record.run.task))
+        latency = replace(record.latency, hardware={}) if record.latency else None
+        cost = replace(record.cost, phases={})
+        header = replace(record, provenance=kept, run=run, cost=cost, latency=latency, counts={})
+        found.append((header, hashlib.sha256(text).hexdigest()[:32]))
     return found
 
 

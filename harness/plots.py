@@ -1,20 +1,24 @@
-"""Where the marks of the site's pictures go: numbers only, drawn as SVG by the templates."""
+"""Where the marks of the site's pictures go: numbers only; ``drawing`` makes SVG of them."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.scores import Summary
 
-WIDTH, HEIGHT = 720.0, 380.0
+WIDTH, HEIGHT = 600.0, 360.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 24.0, 16.0, 44.0
 LETTER, LINE = 7.0, 15.0  # a label's width a letter, and its height
 LONGEST, GAP = 32, 11.0  # letters of a label, and its distance from the point
+CROWD = 60  # points beyond which intervals are drawn for the front only
 NAMED = 12  # up to so many points all are named; beyond, only those on the front
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 SECONDS = (
+    (0.00001, "10 µs"),
+    (0.0001, "0.1 ms"),
     (0.001, "1 ms"),
     (0.01, "10 ms"),
     (0.1, "0.1 s"),
@@ -26,6 +30,26 @@ SECONDS = (
     (36000.0, "10 h"),
     (360000.0, "100 h"),
     (3600000.0, "1000 h"),
+)
+BYTES = (
+    (1e6, "1 MB"),
+    (1e7, "10 MB"),
+    (1e8, "100 MB"),
+    (1e9, "1 GB"),
+    (1e10, "10 GB"),
+    (1e11, "100 GB"),
+    (1e12, "1 TB"),
+)
+JOULES = (
+    (0.1, "0.1 J"),
+    (1.0, "1 J"),
+    (10.0, "10 J"),
+    (100.0, "100 J"),
+    (1e3, "1 kJ"),
+    (1e4, "10 kJ"),
+    (1e5, "100 kJ"),
+    (1e6, "1 MJ"),
+    (1e7, "10 MJ"),
 )
 
 
@@ -59,43 +83,38 @@ class Tick:
 
 @dataclass(frozen=True)
 class Spot:
-    """A method as a point. key says which; summary its score with interval; seconds its cold time."""
+    """A method as a point. key says which; summary: its score; cost: in the unit of the picture."""
 
     key: str
     name: str
-    seconds: float
+    cost: float
     summary: Summary
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What a picture has across: its words, and the marks of its logarithmic axis."""
+
+    title: str
+    label: str
+    marks: tuple[tuple[float, str], ...]
+    text: Callable[[float], str]
+
+
+@dataclass(frozen=True)
 class Point:
-    """A drawn spot. front: no other method is both faster and better. label is '' when it is not named."""
+    """A drawn spot, its name beside it; label is '' when it is not named."""
 
     spot: Spot
     x: float
     y: float
     y_low: float
     y_high: float
-    front: bool
+    front: bool  # no other is both cheaper and better
     label: str = ""
     label_x: float = 0.0
     label_y: float = 0.0
     leftward: bool = False
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Quality against cost: points by seconds (log) and score."""
-
-    points: tuple[Point, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
 
 
 def nice_step(span: float, most: int = 6) -> float:
@@ -120,35 +139,56 @@ def score_axis(summaries: Iterable[Summary], start: float, end: float) -> Axis:
     return Axis(levels[0], levels[-1], start, end)
 
 
-def scatter(spots: Sequence[Spot]) -> Scatter:
-    """The picture of *spots* (one or more)."""
-    times = [max(spot.seconds, SECONDS[0][0]) for spot in spots]
-    first = max((value for value, _ in SECONDS if value <= min(times)), default=SECONDS[0][0])
-    last = min((value for value, _ in SECONDS if value >= max(times) and value > first), default=max(times))
-    across = Axis(first, last, LEFT + 12, WIDTH - RIGHT - 12, log=True)
-    levels = score_levels(spot.summary for spot in spots)
-    up = Axis(levels[0], levels[-1], HEIGHT - BOTTOM - 8, TOP + 8)
+@dataclass(frozen=True)
+class Frame:
+    """The axes of a picture, and their marks."""
+
+    across: Axis
+    up: Axis
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def frame(summaries: Iterable[Summary], costs: Sequence[float], marks: Sequence[tuple[float, str]]) -> Frame:
+    """Axes that hold some scores and, by their logarithm, some costs; one or more of each."""
+    smallest = marks[0][0]
+    low, high = max(min(costs), smallest), max(max(costs), smallest)
+    first = max((value for value, _ in marks if value <= low), default=smallest)
+    last = min((value for value, _ in marks if value >= high and value > first), default=high)
+    levels = score_levels(summaries)
     digits = max(1, -math.floor(math.log10(levels[1] - levels[0]) + 1e-9))
-    points = [_point(spot, spots, across, up) for spot in spots]
-    return Scatter(
-        _labelled(points),
-        tuple(Tick(across.at(value), text) for value, text in SECONDS if first <= value <= last),
+    across = Axis(first, last, LEFT + 12, WIDTH - RIGHT - 12, log=True)
+    up = Axis(levels[0], levels[-1], HEIGHT - BOTTOM - 8, TOP + 8)
+    return Frame(
+        across,
+        up,
+        tuple(Tick(across.at(value), text) for value, text in marks if first <= value <= last),
         tuple(Tick(up.at(level), f"{level:.{digits}f}") for level in levels),
     )
 
 
-def _point(spot: Spot, spots: Sequence[Spot], across: Axis, up: Axis) -> Point:
-    mine = (spot.summary.value, -spot.seconds)
-    others = [(other.summary.value, -other.seconds) for other in spots]
-    front = not any(other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in others)
-    s = spot.summary
-    return Point(spot, across.at(spot.seconds), up.at(s.value), up.at(s.low), up.at(s.high), front)
+def points_of(spots: Sequence[Spot], axes: Frame) -> tuple[Point, ...]:
+    """The places of *spots* and of their names."""
+    best, front = -math.inf, set()
+    for spot in sorted(spots, key=lambda spot: (spot.cost, -spot.summary.value)):
+        if spot.summary.value > best or (spot.cost, spot.summary.value) in front:
+            best = spot.summary.value
+            front.add((spot.cost, spot.summary.value))
+    points = []
+    for spot in spots:
+        x, s = axes.across.at(spot.cost), spot.summary
+        middle, low, high = (axes.up.at(value) for value in (s.value, s.low, s.high))
+        points.append(Point(spot, x, middle, low, high, (spot.cost, s.value) in front))
+    return _labelled(points)
 
 
 def _labelled(points: Sequence[Point]) -> tuple[Point, ...]:
     """Names beside the points, where they cover no other name, point or interval."""
-    taken = [(p.x - 7, p.y - 7, p.x + 7, p.y + 7) for p in points]
-    taken += [(p.x - 3, p.y_high, p.x + 3, p.y_low) for p in points]
+    front = sorted((p for p in points if p.front), key=lambda p: p.x)
+    kept = points if len(points) <= CROWD else front  # a crowd leaves no room beside its points
+    taken = [(p.x - 7, p.y - 7, p.x + 7, p.y + 7) for p in kept]
+    taken += [(p.x - 3, p.y_high, p.x + 3, p.y_low) for p in kept]
+    taken += [(a.x, a.y - 2, b.x, a.y + 2) for a, b in itertools.pairwise(front)]  # the line of the front
     done = []
     for point in sorted(points, key=lambda p: (p.y, p.x, p.spot.name)):
         if len(points) > NAMED and not point.front:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,30 +12,44 @@ from pathlib import Path
 
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
+from harness.exchange.reported import Reported, read_reported
 from harness.leaderboard import read_results
 from harness.pages import Site
 from harness.store import Store
 
 MARK = Path("static") / "touchstone.css"  # tells a site of ours from a folder that must not be replaced
+MANIFEST = "manifest.json"  # of what each page was made from, by its path
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a build made. left_out: a line for each suite that could not be read."""
+    """What a build made. kept: pages taken over from the site before; left_out: a line for each suite that
+    could not be read.
+    """
 
     pages: int
+    kept: int
     out: Path
     left_out: tuple[str, ...]
 
 
-def build_site(store: Store, catalog: Catalog, out: Path) -> Built:
-    """Render the results of *store* into *out*, which is replaced when the whole site is there."""
+def build_site(store: Store, catalog: Catalog, out: Path, url: str = "") -> Built:
+    """Render the results of *store* into *out*, which is replaced when the whole site is there.
+
+    Pages of the site before whose inputs did not change are taken over. url: where the site will be; the feed
+    then has whole addresses, and there is a site map.
+    """
     out = out.resolve()
     if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
         raise TouchstoneError(
             "not a site: it is left alone", where=str(out), fix="choose an empty or new folder for --out"
         )
-    results = read_results(store, catalog)
+    if url and not url.startswith(("https://", "http://")):
+        raise TouchstoneError(
+            "not a web address", where=f"--url {url}", fix="give one such as https://example.org/board/"
+        )
+    manifest = _manifest(out)
+    results = read_results(store, catalog, out / "tasks" if manifest else None)
     if not results.records:
         raise TouchstoneError(
             "no results to show",
@@ -45,13 +60,30 @@ def build_site(store: Store, catalog: Catalog, out: Path) -> Built:
     fresh = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        pages = Site(results, store, catalog, fresh).write()
+        reported: dict[str, list[Reported]] = {}
+        for row in read_reported(store):
+            reported.setdefault(row.task, []).append(row)
+        address = url.rstrip("/") + "/" if url else ""
+        site = Site(results, store, catalog, fresh, out if manifest else None, manifest, reported, address)
+        made = site.write()
+        (fresh / MANIFEST).write_text(json.dumps(made, indent=0) + "\n", encoding="utf-8")
+        pages = sum(1 for _, _, files in os.walk(fresh) for name in files if name.endswith(".html"))
         _swap_in(fresh, out)
     except OSError as error:
         raise TouchstoneError("cannot build the site", where=str(out), why=str(error)) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Built(pages, out, results.left_out)
+    kept = sum(manifest.get(path) == text for path, text in made.items())
+    return Built(pages, kept, out, results.left_out)
+
+
+def _manifest(out: Path) -> dict[str, str]:
+    """What the pages of the site before were made from; empty when there is none, or it cannot be read."""
+    try:
+        held = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _swap_in(fresh: Path, out: Path) -> None:

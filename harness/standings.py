@@ -1,8 +1,8 @@
 """Where methods stand: score, rank interval, tier and distance to the leader, for a few or for a thousand.
 
 Up to FEW methods everything is computed as in ``ranking``. Beyond, intervals are percentiles of the
-resamples that rank intervals rest on, and pairs are told apart by the t-test, since exact intervals would take
-minutes and a randomisation test cannot reach the p-values that Holm asks for over so many pairs.
+resamples that rank intervals rest on, and pairs are told apart by the t-test, since exact intervals would
+take minutes and a randomisation test cannot reach the p-values that Holm asks for over so many pairs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEW = 60
 
 @dataclass(frozen=True)
 class Standing:
-    """A method's place: score with interval, 95 % interval of the rank, tier from 1, the leader against it."""
+    """A method's place: score, 95 % interval of the rank, tier from 1, the leader against it."""
 
     score: Summary
     rank: tuple[int, int]
@@ -53,7 +53,10 @@ def standings(scores: Pool, keys: Sequence[str]) -> list[Standing]:
     else:
         p_values = t_values_of_all(scores)
         summaries = summaries_of(scores, totals)
-        behind = [resampled_pair(scores, keys, (0, n), float(p_values[0, n]), totals) if n else None for n in columns]
+        behind = [
+            resampled_pair(scores, keys, (0, n), float(p_values[0, n]), totals) if n else None
+            for n in columns
+        ]
     places = zip(summaries, ranks, tiers(p_values), behind, strict=True)
     return [Standing(*place) for place in places]
 

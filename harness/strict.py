@@ -61,7 +61,7 @@ def from_plain(value: object, into: type[T], where: str) -> T:
     Sound values take a short way; whatever that does not take is converted, or refused, by ``convert``.
     """
     try:
-        return typing.cast(T, _short_way(into)(value))
+        return typing.cast(T, _short_way(typing.cast(Any, into))(value))
     except _NotPlain:
         return typing.cast(T, convert(_locate_plain(value, where), into))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = {"meta", "link", "img", "wbr", "br"}
+VOID = {"meta", "link", "img", "wbr", "br", "input"}
 INLINE = {"wbr", "a", "b", "code", "span", "circle", "line"}
 
 

@@ -61,11 +61,12 @@ LAYERS = (
         "compare",
         "leaderboard",
         "doctor",
-        "pages",
         "plots",
-        "publish",
+        "drawing",
+        "schema",
+        "model_cards",
     },
-    {"regression", "exchange", "submission"},
+    {"regression", "exchange", "submission", "pages", "publish"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from harness.catalog import Catalog, Suite
+from harness.columns import competitors, current_records, hardest, methods_of, pool
 from harness.errors import TouchstoneError
 from harness.execute import Session
-from harness.columns import competitors, current_records, hardest, methods_of, pool
 from harness.leaderboard import board, read_results
 from harness.record import Record
 from harness.spec import MethodSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from harness.catalog import Catalog
+from harness.compare import compare_runs
+from harness.exchange.reported import Reported, add_reported
 from harness.publish import build_site
-from harness.spec import MethodSpec
+from harness.spec import Json, Kind, MethodSpec
 from harness.store import Store
-from tests.boards import record, store_record
+from tests.boards import TOY, record, store_record
 from tests.needs import CHROMIUM, needs
 from tests.test_leaderboard import HIGH, LOW
 
@@ -22,9 +25,16 @@ if TYPE_CHECKING:
 
 pytestmark = needs("browser")
 QUIET = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TWO = replace(TOY, name="two", kind=Kind.CHOOSE, measures=("Acc",), title="Two")
+RIGHT_A = np.tile([1.0, 0.0, 0.0], 10)
+RIGHT_B = np.tile([1.0, 1.0, 0.0], 10)
 LONG = "fusion(methods=bm25(k1=1.2,b=0.75)+dense+a-method-with-a-very-long-name-indeed)"
 TEXT = "name: text\ntitle: Text\nabout: Toys.\ntasks: [toy]\nmethods: [bm25]\n"
-TASK = "- {name: toy, kind: rank, dataset: toy, measures: [nDCG@10, AP], title: Toy}\n"
+BOTH = "name: both\ntitle: Both\nabout: Toys.\ntasks: [toy, two]\nmethods: [bm25]\n"
+TASK = (
+    "- {name: toy, kind: rank, dataset: toy, measures: [nDCG@10, AP], title: Toy}\n"
+    "- {name: two, kind: choose, dataset: toy, measures: [Acc], title: Two}\n"
+)
 DATA = (
     "- {name: toy, title: T, about: a, licence: l, url: 'https://example.org', sources: [{format: pydoc}]}\n"
 )
@@ -32,21 +42,26 @@ DATA = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four methods and a failure in one suite."""
+    """Four methods and a failure in one suite, two of them in another, one run before; a verified one
+    and a reported number.
+    """
     root = tmp_path_factory.mktemp("site")
-    for name, text in {"text.yaml": TEXT, "tasks/t.yaml": TASK, "datasets/t.yaml": DATA}.items():
+    definitions = {"text.yaml": TEXT, "both.yaml": BOTH, "tasks/t.yaml": TASK, "datasets/t.yaml": DATA}
+    for name, text in definitions.items():
         (root / "suites" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "suites" / name).write_text(text)
     store = Store(root / "results")
-    for name, values in {
-        "bm25": LOW,
-        "dense": HIGH,
-        "oracle": np.ones(30),
-        LONG: (LOW + HIGH) / 2,
-        "broken": None,
-    }.items():
+    scores = {"bm25": LOW, "dense": HIGH, "oracle": np.ones(30), LONG: (LOW + HIGH) / 2, "broken": None}
+    for name, values in scores.items():
         spec = MethodSpec(name, name.partition("(")[0], {"depth": 5} if name == LONG else {})
-        store_record(store, record(spec, values), values)
+        made = record(spec, values)
+        machine: Json = {"cpu": f"CPU of {name}", "cores": 2}
+        made = replace(made, provenance={**made.provenance, "machine": machine})
+        store_record(store, replace(made, origin="verified") if name == LONG else made, values)
+    store_record(store, record("bm25", LOW / 2, finished="2025-06-01T00:00:00+00:00"), LOW / 2)
+    for name, values in {"bm25": RIGHT_A, "dense": RIGHT_B}.items():
+        store_record(store, record(name, values, TWO), values)
+    add_reported(store, [Reported("toy", "splade", "nDCG@10", 0.7, "mteb", "results.json", "0" * 64)])
     return build_site(store, Catalog([root / "suites"]), root / "site").out
 
 
@@ -110,8 +125,9 @@ def test_the_page_follows_the_colour_scheme(site: Path, page: Page) -> None:
 
 
 def names(page: Page) -> list[str]:
-    """Methods of the leaderboard from top to bottom."""
-    return page.locator("table.board tbody th").all_inner_texts()
+    """Methods of the leaderboard from top to bottom, as far as they are shown."""
+    rows = page.locator("table.board tbody tr:visible th")
+    return [text.removesuffix(" verified") for text in rows.all_inner_texts()]
 
 
 def test_tables_sort_and_bounds_stay_below(site: Path, page: Page) -> None:
@@ -129,6 +145,123 @@ def test_tables_sort_and_bounds_stay_below(site: Path, page: Page) -> None:
     assert page.locator("table.board th[aria-sort]").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("facet", "value", "left"),
+    [
+        ("family", "dense", ["dense"]),
+        ("size", "no model", ["dense", LONG, "bm25", "oracle"]),
+        ("hardware", "CPU of bm25, 2 cores", ["bm25"]),
+        ("source", "submitted, verified here", [LONG]),
+        ("kind", "choose", ["oracle"]),
+    ],
+)
+def test_filters_show_what_fits(site: Path, page: Page, facet: str, value: str, left: list[str]) -> None:
+    page.goto((site / "suites" / "text.html").as_uri())
+    choice = page.locator(f"form.filters select[name={facet}]")
+    if facet == "size":  # all alike: there is nothing to choose
+        assert choice.count() == 0 and names(page) == left
+        return
+    choice.select_option(value)
+    assert names(page) == left
+    assert page.locator("form.filters output").inner_text() == f"{len(left)} of 4 shown"
+    page.locator("form.filters button").click()
+    page.wait_for_function("document.querySelector('form.filters output').textContent === ''")
+    assert len(names(page)) == 4
+
+
+def test_names_are_found_by_keyboard(site: Path, page: Page) -> None:
+    page.goto((site / "suites" / "text.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.name") == "q":
+            break
+    page.keyboard.type("DEN")
+    assert names(page) == ["dense", LONG]
+    page.keyboard.press("Enter")  # sends nothing anywhere
+    assert names(page) == ["dense", LONG] and page.url.endswith("#q=DEN")
+
+
+def test_a_link_shows_what_was_shown(site: Path, page: Page) -> None:
+    page.goto((site / "suites" / "text.html").as_uri())
+    page.locator("form.filters input").fill("e")
+    score = page.locator("table.board thead button", has_text="nDCG@10")
+    score.click()
+    score.click()
+    shown, address = names(page), page.url
+    page.goto("about:blank")
+    page.goto(address)
+    assert names(page) == shown == [LONG, "dense", "oracle"]
+    assert page.locator("form.filters input").input_value() == "e"
+    page.goto(address.partition("#")[0] + "#family=%3Cscript%3E&sort=99.99.up")
+    page.reload()
+    assert len(names(page)) == 4
+
+
+def test_cells_are_filtered_with_the_board(site: Path, page: Page) -> None:
+    page.goto((site / "suites" / "both.html").as_uri())
+    page.locator("form.filters select[name=family]").select_option("dense")
+    rows = page.locator("table.heat tbody tr:visible th").all_inner_texts()
+    assert rows == ["dense"] == names(page)
+
+
+def test_comparing_says_what_the_harness_says(site: Path, page: Page) -> None:
+    store = Store(site.parent / "results")
+    for task, measure in (("toy", "nDCG@10"), ("two", "Acc")):
+        current = {r.run.method.name: r for r in store.find(task) if r.status == "done"}
+        a, b = current["bm25"], current["dense"]
+        page.goto("about:blank")
+        page.goto((site / "compare.html").as_uri() + f"#task={task}&a={a.id}&b={b.id}")
+        said = page.locator("#result .verdict").inner_text()
+        found = compare_runs(store, a.id, b.id).comparison
+        assert said.startswith(f"B − A in {measure}: +{found.difference:.3f} [")
+        low, high = (float(part) for part in said.split("[")[1].split("]")[0].split(", "))
+        assert (low, high) == pytest.approx((found.low, found.high), abs=0.034)  # one item
+        p = said.split(" p ")[1].split(" by")[0]
+        assert float(p.removeprefix("< ")) == pytest.approx(found.p_value, abs=0.01)
+        assert f"better on {found.wins} items, worse on {found.losses}, equal on {found.ties}" in said
+        assert ("McNemar's exact test p 0.002" in said) == (task == "two")
+        assert page.locator("#result circle").count() > 1
+    page.locator("button[name=swap]").click()
+    page.wait_for_function("document.querySelector('#result').textContent.includes(': −')")
+    page.locator("select[name=task]").select_option("toy")
+    page.wait_for_function("document.querySelector('#result').textContent.includes('nDCG@10')")
+
+
+def test_an_address_cannot_make_the_comparing_page_load_something(site: Path, page: Page) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((site / "compare.html").as_uri() + "#task=https://example.org/x&a=1&b=2")
+    page.wait_for_timeout(100)
+    assert not [url for url in requests if "example.org" in url or "runs.js" in url]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(site: Path, browser: Browser, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page, axe = context.new_page(), Axe()
+    pages = [
+        "index.html",
+        "tasks.html",
+        "methods.html",
+        "statistics.html",
+        "data.html",
+        "compare.html#task=toy",
+    ]
+    pages += ["suites/text.html", "suites/both.html", "tasks/toy.html", "methods/bm25.html"]
+    pages += [f"runs/{path.name}" for path in sorted((site / "runs").glob("*.html"))[:2]]
+    for name in pages:
+        path, _, fragment = name.partition("#")
+        page.goto((site / path).as_uri() + (f"#{fragment}" if fragment else ""))
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        found = axe.run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], name
+    context.close()
+
+
 def test_pages_are_complete_without_script(site: Path, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -136,7 +269,7 @@ def test_pages_are_complete_without_script(site: Path, browser: Browser) -> None
     assert names(page) == ["dense", LONG, "bm25", "oracle"]
     page.get_by_role("link", name="dense", exact=True).last.click()
     assert page.url.endswith("/methods/dense.html")
-    page.locator("nav a", has_text="Suites").click()
+    page.locator("header nav a", has_text="Suites").click()
     assert page.url.endswith("/index.html#suites")
     context.close()
 

@@ -15,12 +15,16 @@ from harness.plots import (
     LETTER,
     LINE,
     NAMED,
+    SECONDS,
     TOP,
     WIDTH,
     Axis,
+    Frame,
+    Point,
     Spot,
+    frame,
     nice_step,
-    scatter,
+    points_of,
     score_axis,
 )
 from harness.scores import Summary
@@ -36,6 +40,12 @@ spots = st.lists(
     min_size=1,
     max_size=20,
 )
+
+
+def drawn(spots: list[Spot]) -> tuple[Frame, tuple[Point, ...]]:
+    """The axes and points of a picture against time."""
+    axes = frame([spot.summary for spot in spots], [spot.cost for spot in spots], SECONDS)
+    return axes, points_of(spots, axes)
 
 
 @pytest.mark.parametrize(("span", "step"), [(1.0, 0.2), (0.25, 0.05), (0.06, 0.01), (0.0, 2e-7), (7.0, 2.0)])
@@ -59,20 +69,20 @@ def test_a_score_axis_holds_all_intervals_between_round_numbers() -> None:
 
 @given(spots)
 def test_everything_is_inside_the_picture(given_spots: list[Spot]) -> None:
-    picture = scatter(given_spots)
-    assert len(picture.points) == len(given_spots)
-    for point in picture.points:
+    axes, points = drawn(given_spots)
+    assert len(points) == len(given_spots)
+    for point in points:
         assert LEFT <= point.x <= WIDTH and TOP <= point.y_high <= point.y <= point.y_low <= HEIGHT - BOTTOM
-    places = [tick.place for tick in picture.x_ticks]
+    places = [tick.place for tick in axes.x_ticks]
     assert len(places) >= 2 and places == sorted(places)
-    assert len({tick.label for tick in picture.y_ticks}) == len(picture.y_ticks) >= 2
-    assert all(point.label for point in picture.points) or len(given_spots) > NAMED
-    assert any(point.front and point.label for point in picture.points)
+    assert len({tick.label for tick in axes.y_ticks}) == len(axes.y_ticks) >= 2
+    assert all(point.label for point in points) or len(given_spots) > NAMED
+    assert any(point.front and point.label for point in points)
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
     made = [("slow", 100.0, 0.9), ("fast", 1.0, 0.5), ("beaten", 50.0, 0.4), ("equal", 1.0, 0.5)]
-    points = scatter([Spot(n, n, s, Summary(v, v - 0.01, v + 0.01, 9)) for n, s, v in made]).points
+    points = drawn([Spot(n, n, s, Summary(v, v - 0.01, v + 0.01, 9)) for n, s, v in made])[1]
     assert {point.spot.key for point in points if point.front} == {"slow", "fast", "equal"}
 
 
@@ -80,7 +90,7 @@ def test_names_do_not_cover_each_other() -> None:
     made = [Spot(f"method-{n}", f"method-{n}", 10.0, Summary(0.5 + n / 1000, 0.4, 0.6, 9)) for n in range(6)]
     boxes = [
         (p.label_x - (LETTER * len(p.label) if p.leftward else 0), p.label_y, LETTER * len(p.label))
-        for p in scatter(made).points
+        for p in drawn(made)[1]
     ]
     for one, other in itertools.combinations(boxes, 2):
         apart = one[0] + one[2] <= other[0] or other[0] + other[2] <= one[0]
@@ -88,5 +98,5 @@ def test_names_do_not_cover_each_other() -> None:
 
 
 def test_long_names_are_cut() -> None:
-    point = scatter([Spot("k", "x" * 60, 1.0, Summary(0.5, 0.4, 0.6, 9))]).points[0]
+    point = drawn([Spot("k", "x" * 60, 1.0, Summary(0.5, 0.4, 0.6, 9))])[1][0]
     assert len(point.label) == 32 and point.label.endswith("…")

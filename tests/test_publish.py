@@ -15,7 +15,7 @@ from harness import publish
 from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
 from harness.execute import Session
-from harness.pages import Site
+from harness.pages import runs
 from harness.publish import build_site, server
 from harness.store import Store
 from tests.boards import record, store_record
@@ -73,7 +73,7 @@ def test_pages_that_are_gone_do_not_stay(store: Store, tmp_path: Path) -> None:
     (out / "runs" / "stale.html").write_text("")
     built = build_site(store, Catalog([]), out)
     assert not (out / "runs" / "stale.html").exists()
-    assert built.pages == sum(1 for name in contents(out) if name.endswith(".html")) == 6
+    assert built.pages == sum(1 for name in contents(out) if name.endswith(".html")) == 11
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -88,7 +88,7 @@ def test_a_build_that_fails_leaves_the_old_site(
         raise OSError("disk full")
 
     if where == "write":
-        monkeypatch.setattr(Site, "_run", fail)
+        monkeypatch.setattr(runs, "write", fail)
     else:
         monkeypatch.setattr(publish.Path, "rename", rename_all_but_first(publish.Path.rename))
     with pytest.raises(TouchstoneError, match="disk full"):
@@ -122,7 +122,7 @@ def test_a_folder_that_is_no_site_is_left_alone(store: Store, tmp_path: Path) ->
 
 def test_an_empty_folder_is_used(store: Store, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert build_site(store, Catalog([]), tmp_path / "empty").pages == 6
+    assert build_site(store, Catalog([]), tmp_path / "empty").pages == 11
 
 
 def test_a_site_is_served_on_this_machine(store: Store, tmp_path: Path) -> None:

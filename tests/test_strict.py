@@ -105,7 +105,9 @@ def test_plain_values_follow_the_same_rules() -> None:
         from_plain({"siz": 2}, Inner, "here")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("**/record.json"))[:8], ids=lambda p: p.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results").glob("**/record.json"))[:8], ids=lambda p: p.parent.name
+)
 def test_the_short_way_gives_what_the_long_way_gives(path: Path) -> None:
     body = migrated(json.loads(path.read_text()), "here")
     assert from_plain(body, Record, "here") == convert(_locate_plain(body, "here"), Record)
@@ -120,7 +122,11 @@ plain_values = st.recursive(
 @given(
     st.fixed_dictionaries(
         {"seconds": st.integers() | st.floats(allow_nan=False) | st.text(max_size=2)},
-        optional={"phases": st.dictionaries(st.text(), st.floats(0, 1)), "segments": plain_values, "x": plain_values},
+        optional={
+            "phases": st.dictionaries(st.text(), st.floats(0, 1)),
+            "segments": plain_values,
+            "x": plain_values,
+        },
     ),
     plain_values,
 )

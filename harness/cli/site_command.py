@@ -25,16 +25,19 @@ def command() -> None:
 @command.command("build")
 @results_option
 @OUT
-def build(results: Path, out: Path) -> None:
-    """Render the stored results into static pages that need no server."""
+@click.option(
+    "--url", default="", help="Where the site will be: for whole addresses in its feed, and a site map."
+)
+def build(results: Path, out: Path, url: str) -> None:
+    """Render the stored results into static pages that need no server; unchanged pages are kept."""
     from harness.catalog import Catalog
     from harness.publish import build_site
     from harness.store import Store
 
-    built = build_site(Store(results), Catalog(), out)
+    built = build_site(Store(results), Catalog(), out, url)
     for line in built.left_out:
         click.echo(f"left out: {line}", err=True)
-    click.echo(f"{built.pages} pages in {built.out}")
+    click.echo(f"{built.pages} pages in {built.out}" + (f", {built.kept} kept" if built.kept else ""))
     click.echo(f"open {built.out / 'index.html'}")
 
 
