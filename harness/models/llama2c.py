@@ -22,6 +22,8 @@ MAGIC = 0x616B3432  # "ak42": the later, versioned exports
 BOS = 1
 EOS = 2
 FIRST_BYTE = 3  # token of byte 0
+WORD = re.compile(r" [^ ]*|[^ ]+")
+MOST_WORDS = 100_000  # that are kept merged
 BYTE_PIECE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -160,7 +162,9 @@ class Llama2cTokenizer:
         self._pieces = list(pieces)
         self._scores = list(scores)
         self._ids = {piece: number for number, piece in enumerate(self._pieces)}
-        self.splits_words = False
+        # Where no piece goes on past a space, every word is merged by itself, and only once.
+        self.splits_words = not any(b" " in piece[1:] for piece in self._pieces)
+        self._words: dict[str, list[int]] = {}
         self.stop = frozenset({BOS, EOS})
         self.start = BOS
 
@@ -186,18 +190,32 @@ class Llama2cTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of *text*, BOS first."""
-        if not text:
-            return [BOS]
+        return [BOS, *self._bare(f" {text}")] if text else [BOS]
+
+    def _bare(self, text: str) -> list[int]:
+        """Token ids of *text* as it stands."""
+        if not self.splits_words:
+            return self._word(text)
         ids: list[int] = []
-        for letter in " " + text:
+        for word in WORD.findall(text):
+            if word not in self._words:
+                if len(self._words) > MOST_WORDS:
+                    self._words.clear()
+                self._words[word] = self._word(word)
+            ids += self._words[word]
+        return ids
+
+    def _word(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for letter in text:
             raw = letter.encode()
             known = self._ids.get(raw)
             ids += [byte + FIRST_BYTE for byte in raw] if known is None else [known]
-        return [BOS, *self._merged(ids)]
+        return self._merged(ids)
 
     def encode_many(self, texts: Sequence[str], start: bool) -> list[list[int]]:
         """Token ids of each text, BOS first; without *start*, not."""
-        return [self.encode(text)[0 if start else 1 :] for text in texts]
+        return [self.encode(text) if start else self._bare(text) for text in texts]
 
     def encode_chat(self, chat: Chat) -> list[int]:
         """A TouchstoneError: these checkpoints have no chat template."""

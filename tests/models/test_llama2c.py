@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -185,3 +186,16 @@ def test_the_published_loss_is_reached_on_its_own_text() -> None:
     text = language_model.generate("", 200)
     (logprobs,) = language_model.continuation_logprobs([Request("", (text,))])
     assert -logprobs[0] / (len(language_model.encode(text)) - 1) < 1.0
+
+
+@needs("data")
+def test_words_merged_by_themselves_equal_the_whole_text() -> None:
+    tokenizer = Llama2cTokenizer.read(STORIES / "tok512.bin", 512)
+    assert tokenizer.splits_words
+    draw = random.Random(0)
+    for _ in range(200):
+        text = "".join(
+            draw.choices(["once", " upon", " ", "a", "time", "\n", "é", "<unk>", "there", " was"], k=12)
+        )
+        assert tokenizer.encode(text) == [1, *tokenizer._word(f" {text}")]
+        assert tokenizer.encode_many([text], start=False) == [tokenizer._word(text)]
