@@ -59,6 +59,7 @@ LAYERS = (
         "timed",
         "batch_check",
         "compare",
+        "flips",
         "leaderboard",
         "doctor",
         "plots",

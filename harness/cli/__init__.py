@@ -27,6 +27,7 @@ COMMANDS = {
     "check-batching": "Compare answers at batch 1 with those of a run's batches.",
     "check": "Check a candidate against a baseline: exit 1 when it is worse.",
     "compare": "Compare two runs item by item, with a paired test.",
+    "flips": "Show which multiple-choice questions flipped between two runs, with McNemar's test.",
     "history": "Show a measure over the runs of a method, and where it changed.",
     "import": "Import what others measured (TREC, MTEB, lm-eval, Anserini) or a BEIR folder.",
     "export": "Write results for others: TREC, MTEB, lm-eval, model card, table.",
