@@ -50,9 +50,9 @@ class MethodEntry:
 class SuiteEntry:
     """A suite as written. A method is an expression such as ``bm25(k1=0.9)``, or an entry with a name.
 
-    tasks: by name; ``*`` stands for every task but those of single groups. combined: tasks that count
-    together as one in the mean, by the name of the whole (BEIR's CQADupStack). datasets and define:
-    definitions of its own; their paths are relative to the suite's file.
+    tasks: by name; ``*`` stands for every task defined in the same folder, but those of single groups.
+    combined: tasks that count together as one in the mean, by the name of the whole (BEIR's CQADupStack).
+    datasets and define: definitions of its own; their paths are relative to the suite's file.
     """
 
     name: str
@@ -101,6 +101,7 @@ class Catalog:
         self.broken: list[TouchstoneError] = []
         self.datasets: dict[str, DatasetSpec] = {}
         self.tasks: dict[str, TaskSpec] = {}
+        self._folders: dict[str, Path] = {}
         for path in self._files("datasets/*.yaml"):
             for dataset in self._entries(path, DatasetSpec):
                 self._once(self.datasets, dataset.name, dataset, path)
@@ -108,6 +109,7 @@ class Catalog:
             for entry in self._entries(path, TaskEntry):
                 for task in self._expanded(entry):
                     self._once(self.tasks, task.name, task, path)
+                    self._folders.setdefault(task.name, path.parent.parent)
 
     def task(self, name: str) -> TaskSpec:
         """The task of a name."""
@@ -145,7 +147,7 @@ class Catalog:
         for label in names:
             if names.count(label) > 1:
                 raise TouchstoneError(f"two methods are named '{label}'", where=str(path))
-        tasks = tuple(self.task(task) for task in self._named(entry.tasks))
+        tasks = tuple(self.task(task) for task in self._named(entry.tasks, path.parent))
         for name in (name for names in entry.combined.values() for name in names):
             if name not in entry.tasks:
                 raise unknown("task to combine", name, entry.tasks, str(path))
@@ -153,9 +155,10 @@ class Catalog:
             entry.name, entry.title, entry.about, tasks, methods, entry.aggregate, dict(entry.combined)
         )
 
-    def _named(self, names: tuple[str, ...]) -> list[str]:
-        """*names*, with every task that is not of a single group in the place of ``*``."""
-        whole = [name for name, task in self.tasks.items() if not task.group]
+    def _named(self, names: tuple[str, ...], folder: Path) -> list[str]:
+        """*names*, with every task of the folder that is not of a single group in the place of ``*``."""
+        own = (name for name in self.tasks if self._folders.get(name) == folder)
+        whole = [name for name in own if not self.tasks[name].group]
         return [task for name in names for task in (whole if name == "*" else [name])]
 
     def _define(self, entry: SuiteEntry, path: Path) -> None:
