@@ -70,6 +70,12 @@ class RankTask:
         start, stop = self.qrels.starts[item], self.qrels.starts[item + 1]
         return self.qrels.docs[start:stop], self.qrels.grades[start:stop]
 
+    def hidden_from(self, item: int) -> Ints:
+        """The documents that must not be ranked for an item."""
+        if self.hidden is None:
+            return np.empty(0, np.int32)
+        return self.hidden.docs[self.hidden.starts[item] : self.hidden.starts[item + 1]]
+
     def check(self, answers: Answers) -> Rankings:
         """Well-formed rankings in trec_eval's order, cut at the task's depth."""
         if not isinstance(answers, Rankings):

@@ -21,5 +21,6 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
         found["cross-encoder"] = {"model": str(write_classifier(classifier, 1)), "depth": "5"}
         seq2seq = write_seq2seq(tmp_path / "seq2seq")
         found["seal"] = {"model": str(seq2seq), "beam": "3", "body_tokens": "4", "title_tokens": "6"}
+        found["lattice"] = {"judge": "encoder", "branching": "3"}
         found["hf-lm"] = {"model": str(write_language_model(language, 128))}
     return found

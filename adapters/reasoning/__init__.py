@@ -1,0 +1,1 @@
+"""Retrieval by reasoning: a language model decides where to look."""
