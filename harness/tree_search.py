@@ -169,7 +169,7 @@ def calibrated_scores(slates: Sequence[Slate], fit: float = 1.0) -> dict[int, fl
         predicted = TEMPERATURE * scale * theta[rows] + bias[columns]
         loss = fit * (weights * (predicted - TEMPERATURE * given) ** 2).mean()
         if fit < 1.0:
-            parts = zip(torch.split(predicted, sizes), torch.split(given, sizes), strict=True)  # type: ignore[no-untyped-call]
+            parts = zip(torch.split(predicted, sizes), torch.split(given, sizes), strict=True)
             loss = loss + (1.0 - fit) * sum(_plackett_luce(p, g) for p, g in parts) / len(sizes)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([theta, scale, bias], CLIP)
