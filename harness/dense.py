@@ -16,7 +16,7 @@ import numpy as np
 from harness.adapter import Adapter, Context, Need
 from harness.answers import Floats, Ints, Rankings
 from harness.assets import asset_name
-from harness.models.encoder import Encoder, EncoderSpec, encoder_identity
+from harness.models.encoder import DeferredEncoder, Encoder, EncoderSpec, encoder_identity
 from harness.models.source import PACKAGED_MODEL, find_model, require_neural
 from harness.modes import mode
 from harness.search import SearchSpec, top_k
@@ -116,9 +116,13 @@ class DenseAdapter(Adapter):
         return (f"vectors of {files.name} ({files.revision})",)
 
     def vectors(self, task: RankTask, context: Context) -> DenseVectors:
-        """The encoder, loaded once a process, and the corpus vectors, from the cache or encoded now."""
-        with context.meter.phase("load"):
-            encoder = context.encoder(self.settings.encoder_spec(context.device))
+        """The encoder, loaded when it is needed and once a process, and the corpus vectors, from the cache or encoded now."""
+
+        def load(spec: EncoderSpec) -> Encoder:
+            with context.meter.phase("load"):
+                return context.encoder(spec)
+
+        encoder = DeferredEncoder(self.settings.encoder_spec(context.device), load)
         with context.meter.phase("index"):
             documents, _ = corpus_vectors(
                 encoder, task.corpus, context.asset, partial(context.progress, "encode")

@@ -51,15 +51,18 @@ class Meter:
     reused: float = 0.0
     index_bytes: int = 0
     reused_answering: float = 0.0
+    _inner: float = field(default=0.0, init=False)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the wall time of the block to *name*."""
-        start = time.perf_counter()
+        """Add the wall time of the block to *name*, without that of phases inside it."""
+        start, outer, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             yield
         finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
+            took = time.perf_counter() - start
+            self.phases[name] = self.phases.get(name, 0.0) + took - self._inner
+            self._inner = outer + took
 
     def count(self, name: str, times: int = 1) -> None:
         """Add to a count that belongs in the record (prompts cut, batches halved, ...)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -101,8 +102,12 @@ def load_encoder(spec: EncoderSpec) -> Encoder:
     """The encoder of *spec*, in memory."""
     require_neural("the sentence encoder")
     files, profile = _resolve(spec)
-    identity = {**encoder_identity(spec), "device": torch_device_type(spec.device)}
-    return TransformerEncoder(files, profile, spec, identity)
+    return TransformerEncoder(files, profile, spec, device_identity(spec))
+
+
+def device_identity(spec: EncoderSpec) -> dict[str, Json]:
+    """Everything that the vectors of *spec* depend on. Loads no torch and no weights."""
+    return {**encoder_identity(spec), "device": torch_device_type(spec.device)}
 
 
 def _resolve(spec: EncoderSpec) -> tuple[ModelFiles, Profile]:
@@ -115,6 +120,30 @@ def _resolve(spec: EncoderSpec) -> tuple[ModelFiles, Profile]:
     if spec.document_prompt != "auto":
         profile = replace(profile, document_prompt=spec.document_prompt)
     return files, profile
+
+
+class DeferredEncoder:
+    """An encoder that is loaded when it is first asked to encode: vectors found in the cache need no model."""
+
+    def __init__(self, spec: EncoderSpec, load: Callable[[EncoderSpec], Encoder]) -> None:
+        require_neural("the sentence encoder")
+        self.identity = device_identity(spec)
+        self.device = spec.device
+        self._load = partial(load, spec)
+
+    @cached_property
+    def loaded(self) -> Encoder:
+        """The encoder itself."""
+        return self._load()
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.loaded.dimension
+
+    def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
+        """float32[len(texts), dimension]."""
+        return self.loaded.encode(texts, role, progress)
 
 
 class TransformerEncoder:
