@@ -1,8 +1,8 @@
 """SciFact with all-MiniLM-L6-v2 from nothing, beside mteb: same weights, same precision, whole processes.
 
 Each side runs alternately in fresh processes: start, model, encoding, search, scores. Touchstone starts with
-an empty cache and empty results; then another method runs over the vectors that the first left. mteb has batch
-32 (its default) and any other size given.
+an empty cache and empty results; then another method runs over the vectors that the first left. mteb has
+batch 32 (its default) and any other size given.
 """
 
 from __future__ import annotations

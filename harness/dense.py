@@ -116,7 +116,9 @@ class DenseAdapter(Adapter):
         return (f"vectors of {files.name} ({files.revision})",)
 
     def vectors(self, task: RankTask, context: Context) -> DenseVectors:
-        """The encoder, loaded when it is needed and once a process, and the corpus vectors, from the cache or encoded now."""
+        """The encoder, loaded once a process and only when it must encode, and the corpus vectors, from the
+        cache or encoded now.
+        """
 
         def load(spec: EncoderSpec) -> Encoder:
             with context.meter.phase("load"):

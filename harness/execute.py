@@ -49,6 +49,18 @@ class Planned:
     task: Task
     made_with: dict[str, Json]
 
+    @property
+    def about(self) -> dict[str, Json]:
+        """What its id is the digest of, as the cache shows it."""
+        return {
+            "method": self.run.method.name,
+            "task": self.run.task.identity,
+            "seed": self.run.seed,
+            "limit": self.run.limit,
+            "made_with": self.made_with,
+            "data": self.task.data_digest,
+        }
+
 
 @dataclass
 class Session:
@@ -125,7 +137,7 @@ class Session:
             for old in (folder, folder.with_suffix(".partial")):
                 shutil.rmtree(old, ignore_errors=True)
         return self.assets.get_or_make(
-            "answers", key, lambda folder: self._compute(planned, folder, progress)
+            "answers", key, lambda folder: self._compute(planned, folder, progress), planned.about
         )
 
     def _compute(self, planned: Planned, folder: Path, progress: Progress) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from harness.assets import Asset, Assets
 from harness.errors import TouchstoneError
+from harness.modes import Mode, in_mode, mode
 
 
 def _slow_make(folder: Path) -> None:
@@ -96,3 +99,68 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TouchstoneError, match="set TOUCHSTONE_CACHE"):
         Assets(tmp_path / "file").get_or_make("thing", {"a": 1}, lambda _f: None)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from harness.assets import Assets
+
+def make(folder):
+    (folder / "part-0").write_text("kept")
+    print("making", flush=True)
+    time.sleep(float(sys.argv[2]))
+    (folder / "part-1").write_text("done")
+
+Assets(Path(sys.argv[1])).get_or_make("thing", {"a": 1}, make)
+print("has it", flush=True)
+"""
+
+
+def _child(root: Path, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, str(root), str(seconds)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def test_who_waits_says_for_whom(tmp_path: Path) -> None:
+    builder = _child(tmp_path, 1.5)
+    assert _line(builder) == "making"
+    told: list[str] = []
+    asset = Assets(tmp_path, told.append).get_or_make("thing", {"a": 1}, lambda _f: pytest.fail("made twice"))
+    (line,) = told
+    assert line.startswith(f"waiting for process {builder.pid}: it makes thing ")
+    assert not asset.made_now and (asset.path / "part-1").read_text() == "done"
+    builder.communicate(timeout=20)
+
+
+def test_who_waited_for_a_killed_builder_takes_over(tmp_path: Path) -> None:
+    builder = _child(tmp_path, 60)
+    assert _line(builder) == "making"
+    waiting = _child(tmp_path, 0)
+    deadline = time.monotonic() + 20
+    lock = next(tmp_path.glob("thing/*.lock"))
+    assert lock.read_text() == str(builder.pid)
+    time.sleep(0.5)
+    assert waiting.poll() is None and time.monotonic() < deadline
+    builder.kill()
+    said, told = waiting.communicate(timeout=20)
+    assert said.split("\n")[:2] == ["making", "has it"]
+    name = lock.stem[:8]
+    assert told.splitlines() == [
+        f"waiting for process {builder.pid}: it makes thing {name}",
+        f"process {builder.pid} ended before thing {name} was finished; going on from what it left",
+    ]
+    builder.communicate()
+
+
+def test_assets_are_made_in_the_usual_mode(tmp_path: Path) -> None:
+    seen: list[Mode] = []
+    with in_mode(Mode(single_items=True, single_rows=True)):
+        Assets(tmp_path).get_or_make("thing", {"a": 1}, lambda _f: seen.append(mode()))
+        assert mode().single_rows
+    assert seen == [Mode()]

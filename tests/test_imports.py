@@ -15,6 +15,7 @@ LAYERS = (
     {"errors", "spec", "meter", "gauges", "modes", "answers", "qrels", "strict", "parallel"},
     {
         "assets",
+        "cache",
         "measures",
         "trec_measures",
         "trec",
@@ -62,6 +63,7 @@ LAYERS = (
         "missing",
         "timed",
         "batch_check",
+        "wanted",
         "compare",
         "flips",
         "leaderboard",

@@ -26,6 +26,7 @@ COMMANDS = {
     "latency": "Time single queries of a stored run's method: p50, p95, p99.",
     "check-batching": "Compare answers at batch 1 with those of a run's batches.",
     "check": "Check a candidate against a baseline: exit 1 when it is worse.",
+    "cache": "List, explain, check or shrink what is kept between runs: vectors, indexes, answers.",
     "compare": "Compare two runs item by item, with a paired test.",
     "flips": "Show which multiple-choice questions flipped between two runs, with McNemar's test.",
     "history": "Show a measure over the runs of a method, and where it changed.",

@@ -123,7 +123,7 @@ def _resolve(spec: EncoderSpec) -> tuple[ModelFiles, Profile]:
 
 
 class DeferredEncoder:
-    """An encoder that is loaded when it is first asked to encode: vectors found in the cache need no model."""
+    """An encoder that is loaded when it is first asked to encode: vectors in the cache need no model."""
 
     def __init__(self, spec: EncoderSpec, load: Callable[[EncoderSpec], Encoder]) -> None:
         require_neural("the sentence encoder")
