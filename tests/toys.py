@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,6 +179,8 @@ class Slow(Adapter):
     Settings = SlowSettings
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        if self.settings.log:
+            Path(self.settings.log).with_suffix(".pid").write_text(str(os.getpid()))
         for items in blocks(task.items, 1):
             with context.meter.phase("search"):
                 time.sleep(self.settings.seconds)
@@ -214,6 +218,96 @@ class NotANumber(Adapter):
         values = answers.scores if isinstance(answers, Rankings) else answers.logprobs
         values[0, 0] = np.nan
         yield answers
+
+
+@dataclass(frozen=True)
+class HangsSettings:
+    """How it hangs."""
+
+    stopped: Annotated[bool, "the whole process is stopped, so that it gives no sign of life"] = False
+    deaf: Annotated[bool, "it ignores requests to end"] = False
+    log: Annotated[str, "beside it a file gets the number of the process"] = ""
+
+
+class Hangs(Adapter):
+    """Never answers."""
+
+    name = "hangs"
+    family = "toys"
+    kinds = frozenset({Kind.RANK})
+    about = "Hangs."
+    Settings = HangsSettings
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        if self.settings.deaf:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self.settings.log:
+            Path(self.settings.log).with_suffix(".pid").write_text(str(os.getpid()))
+        if self.settings.stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        while True:
+            time.sleep(1)
+        yield same_answers(task, task.items)
+
+
+class Dies(Adapter):
+    """Is killed when it starts."""
+
+    name = "dies"
+    family = "toys"
+    kinds = frozenset({Kind.RANK})
+    about = "Dies."
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        print("about to die", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield same_answers(task, task.items)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where attempts are counted."""
+
+    log: Annotated[str, "a file that gets a line for each attempt"] = ""
+    times: Annotated[int, "attempts that fail"] = 0
+
+
+class Leaks(Adapter):
+    """Takes 50 MB more every 50 ms until it is ended."""
+
+    name = "leaks"
+    family = "toys"
+    kinds = frozenset({Kind.RANK})
+    about = "Leaks."
+    Settings = LogSettings
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        with Path(self.settings.log).open("a") as log:
+            log.write("attempt\n")
+        held = []
+        while len(held) < 60:  # 3 GB at most, whatever happens
+            held.append(np.ones(50_000_000, np.uint8))
+            time.sleep(0.05)
+        yield same_answers(task, task.items)
+
+
+class OutOfMemory(Adapter):
+    """Runs out of memory in its first attempts."""
+
+    name = "out-of-memory"
+    family = "toys"
+    kinds = frozenset({Kind.RANK})
+    about = "Out of memory."
+    Settings = LogSettings
+
+    def run(self, task: Task, context: Context) -> Iterator[Answers]:
+        path = Path(self.settings.log)
+        before = len(path.read_text().split()) if path.exists() else 0
+        with path.open("a") as log:
+            log.write("attempt\n")
+        if before < self.settings.times:
+            raise MemoryError("no room for the batch")
+        yield same_answers(task, task.items)
 
 
 class Nothing(Adapter):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from harness.schedule.jobs import Device, Ending
 from harness.schedule.launch import Handle, Launcher
@@ -32,7 +32,11 @@ class Event:
 
 
 class Executor(Protocol):
-    """What runs the orders of a schedule."""
+    """What runs the orders of a schedule. interruptible: runs go on beside the scheduler, so that it can end
+    them when it is interrupted; otherwise the interrupt goes to the run.
+    """
+
+    interruptible: ClassVar[bool]
 
     def start(self, placement: Placement, order: Order) -> None:
         """Begin a run."""
@@ -46,8 +50,8 @@ class Executor(Protocol):
     def lost(self) -> Sequence[int]:
         """Numbers of devices that are gone."""
 
-    def close(self, at_once: bool = False) -> None:
-        """End all workers; *at_once* without letting them finish anything."""
+    def close(self, at_once: Callable[[], bool]) -> None:
+        """End all workers; without letting them finish anything as soon as *at_once* says so."""
 
 
 @dataclass
@@ -62,7 +66,9 @@ class Worker:
 
 
 class Crew:
-    """Workers by devices and slot. env(devices): the environment of a worker of them."""
+    """Workers by devices and slot. threads: of each worker, 0 for what their libraries choose."""
+
+    interruptible: ClassVar[bool] = True
 
     def __init__(self, devices: Sequence[Device], launcher: Launcher, threads: int = 0) -> None:
         self.devices, self.launcher, self.threads = devices, launcher, threads
@@ -120,14 +126,16 @@ class Crew:
         nodes = self.launcher.lost_nodes()
         return [number for number, device in enumerate(self.devices) if device.node in nodes]
 
-    def close(self, at_once: bool = False) -> None:
+    def close(self, at_once: Callable[[], bool]) -> None:
         """Dismiss idle workers, interrupt the others, and kill after GRACE what is left."""
-        until = time.monotonic() + (0 if at_once else GRACE)
+        until = time.monotonic() + GRACE
         for worker in self.workers.values():
             worker.box.dismiss()
-            if worker.job and not at_once:
+            if worker.job:
                 worker.handle.interrupt()
-        while time.monotonic() < until and not all(w.handle.gone() for w in self.workers.values()):
+        while not (at_once() or all(worker.handle.gone() for worker in self.workers.values())):
+            if time.monotonic() > until:
+                break
             time.sleep(0.02)
         for key in list(self.workers):
             self._end(key)
@@ -170,6 +178,7 @@ class Crew:
 class Inline:
     """Runs orders in this process, one after the other: for debugging. session: the one to run them in."""
 
+    interruptible: ClassVar[bool] = False
     session: Any
     heard: Callable[[Event], None] = lambda _event: None
     _events: list[Event] = field(default_factory=list)
@@ -204,7 +213,7 @@ class Inline:
         """This process is here."""
         return []
 
-    def close(self, at_once: bool = False) -> None:
+    def close(self, at_once: Callable[[], bool]) -> None:
         """Nothing to end."""
 
 

@@ -121,7 +121,7 @@ def desk_for(results: Path, request: dict[str, Any]) -> Iterator[Desk]:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         lock.flush()
-        desk = Desk(root / time.strftime(f"%Y%m%dT%H%M%S-{os.getpid()}"))
+        desk = Desk(root / time.strftime(f"%Y%m%dT%H%M%S-{time.time_ns() % 10**9:09d}"))
         desk.logs.mkdir(parents=True)
         (desk.folder / "request.json").write_text(json.dumps(request, indent=1), encoding="utf-8")
         _forget(desks(results)[:-KEPT])

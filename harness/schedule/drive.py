@@ -52,7 +52,7 @@ class Drive:
             try:
                 self._loop()
             finally:
-                self.executor.close(at_once=self.interrupts > 1)
+                self.executor.close(lambda: self.interrupts > 1)
                 self.desk.write("end", interrupted=bool(self.interrupts))
         if self.interrupts:
             raise KeyboardInterrupt
@@ -216,12 +216,10 @@ class Drive:
 
         def interrupt(_signal: int, _frame: object) -> None:
             self.interrupts += 1
-            if self.interrupts > 1:
-                self.executor.close(at_once=True)
-                raise KeyboardInterrupt
 
+        ours = (signal.SIGINT, signal.SIGTERM) if self.executor.interruptible else ()
         try:
-            old = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+            old = {number: signal.signal(number, interrupt) for number in ours}
         except ValueError:  # not the main thread: whoever called sees to signals
             old = {}
         try:
