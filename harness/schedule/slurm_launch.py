@@ -5,6 +5,8 @@ it a card of its own. Results and assets lie where all nodes see them.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +17,17 @@ from typing import Any
 from harness.errors import MissingExtra
 
 ASK = 2.0  # seconds between questions to Slurm about one job
+ENDED = (
+    "",
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "TIMEOUT",
+)
 
 
 def slurm_executor(folder: Path, cluster: str = "slurm") -> Any:
@@ -34,8 +47,20 @@ def slurm_executor(folder: Path, cluster: str = "slurm") -> Any:
 def _serve(folder: str, env: dict[str, str]) -> None:
     from harness.schedule.worker import serve
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it, and so scancel for long
     os.environ.update({name: value for name, value in env.items() if name != "CUDA_VISIBLE_DEVICES"})
     serve(Path(folder))
+
+
+def _state(job: Any) -> str:
+    """By squeue, since sacct needs an accounting that small clusters lack; '' when Slurm has forgotten it."""
+    if type(job).__name__ != "SlurmJob":
+        return "COMPLETED" if job.done() else "RUNNING"
+    command = ["squeue", "--noheader", "--states=all", f"--jobs={job.job_id}", "--format=%T"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and "Invalid job id" not in done.stderr:
+        return "UNKNOWN"  # the controller is busy or away: that says nothing of the job
+    return done.stdout.strip()
 
 
 @dataclass
@@ -51,11 +76,9 @@ class SlurmHandle:
         """By Slurm's state. A job that waits in Slurm's queue is not gone."""
         if self.why is None and time.monotonic() - self.asked > ASK:
             self.asked = time.monotonic()
-            if self.job.done(force_check=True):
-                with suppress(Exception):
-                    error = self.job.exception()
-                    self.why = f"its Slurm job {self.job.job_id} ended: {error or self.job.state}"
-                self.why = self.why or f"its Slurm job {self.job.job_id} ended"
+            state = _state(self.job)
+            if state in ENDED:
+                self.why = f"its Slurm job {self.job.job_id} ended ({state or 'no longer known'})"
         return self.why
 
     def interrupt(self) -> None:

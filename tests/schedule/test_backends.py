@@ -154,6 +154,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1
 MinJobAge=300
+KillWait=1
 ReturnToService=2
 SlurmUser=root
 SlurmdUser=root
@@ -240,7 +241,7 @@ def test_slurm_gives_the_same_and_a_cancelled_job_is_made_up_for(
     def cancel() -> None:
         wait(lambda: len(lines(log)) >= 2, 120)
         queue = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True, check=True)
-        subprocess.run(["scancel", "--signal=KILL", "--full", *queue.stdout.split()], check=True)
+        subprocess.run(["scancel", *queue.stdout.split()], check=True)
 
     with meanwhile(cancel):
         ended = run_schedule(
