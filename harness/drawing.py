@@ -211,7 +211,7 @@ def _plain(element: ET.Element, used: set[str], name: str) -> None:
     element.tail = None
     style = dict(part.split(": ", 1) for part in element.attrib.pop("style", "").split("; ") if ": " in part)
     colours = [f"{what}-{CLASSES[style[what]]}" for what in ("fill", "stroke") if style.get(what) in CLASSES]
-    held = {key: value for key, value in style.items() if key in KEPT and value not in CLASSES}
+    held = {key: value for key, value in style.items() if key in KEPT and not value.startswith("#")}
     element.attrib |= held | ({"class": " ".join(colours)} if colours else {})
     element.attrib.pop("clip-path", None)
     if element.get("transform", "").startswith("rotate(-0"):
