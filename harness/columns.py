@@ -88,8 +88,9 @@ def methods_of(records: Sequence[Record]) -> dict[str, Method]:
     """The methods of *records* (oldest first), by newest name; equal names get their settings added."""
     specs = {record.run.method.key: record.run.method for record in records}
     models: dict[str, dict[str, None]] = {}
+    by_id = {record.id: record for record in records}
     for record in records:
-        models.setdefault(record.run.method.key, {}).update(dict.fromkeys(models_of(record)))
+        models.setdefault(record.run.method.key, {}).update(dict.fromkeys(models_of(record, by_id)))
     shared = Counter(spec.name for spec in specs.values())
     adapters = find_adapters().adapters
     found = {}
@@ -108,9 +109,16 @@ def methods_of(records: Sequence[Record]) -> dict[str, Method]:
     return found
 
 
-def models_of(record: Record) -> Iterator[str]:
-    """The names of the models that a run was made with, those of its parts included."""
-    return _models(record.provenance.get("made_with"))
+def models_of(record: Record, by_id: Mapping[str, Record]) -> Iterator[str]:
+    """The names of the models that a run was made with, those of the runs it was made from included."""
+    seen, left = {record.id}, [record]
+    while left:
+        made_with = left.pop().provenance.get("made_with")
+        yield from _models(made_with)
+        parts = made_with.get("parts") if isinstance(made_with, dict) else None
+        fresh = {str(part) for part in parts.values()} - seen if isinstance(parts, dict) else set()
+        seen |= fresh
+        left += [by_id[part] for part in sorted(fresh) if part in by_id]
 
 
 def _models(value: Json) -> Iterator[str]:

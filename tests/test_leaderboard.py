@@ -14,7 +14,7 @@ from harness.errors import TouchstoneError
 from harness.execute import Session
 from harness.leaderboard import board, read_results
 from harness.record import Record
-from harness.spec import MethodSpec
+from harness.spec import Json, MethodSpec
 from harness.store import Store
 from tests.boards import TOY, column, mean, methods, record, store_record
 from tests.test_execute import run
@@ -221,3 +221,13 @@ def test_combined_tasks_count_as_one(tmp_path: Path) -> None:
     assert [score.value for score in scores if score] == pytest.approx(
         [(0.9 + 0.3 + 0.1) / 3, (0.9 + 0.2) / 2]
     )
+
+
+def test_a_method_names_the_models_of_its_parts() -> None:
+    base = record("dense", LOW)
+    dense = replace(base, provenance={**base.provenance, "made_with": {"encoder": {"model": "mini"}}})
+    fused = record("fusion", LOW)
+    parts: dict[str, Json] = {"dense": dense.id, "lost": "0" * 16, "itself": fused.id}
+    fused = replace(fused, provenance={**fused.provenance, "made_with": {"parts": parts}})
+    found = {method.name: method.models for method in methods_of([dense, fused]).values()}
+    assert found == {"dense": ("mini",), "fusion": ("mini",)}

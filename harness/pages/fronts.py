@@ -26,7 +26,9 @@ def write(site: Site, _: None) -> dict[str, str]:
     files = exports.write(site)
     pages: dict[str, dict[str, Any]] = {
         "index.html": {
-            "boards": sorted(site.results.boards, key=lambda board: not board.ranked),
+            "boards": sorted(
+                site.results.boards, key=lambda board: -sum(row.tier > 0 for row in board.ranked)
+            ),
             "axes": {board.suite.name: whisker_axis(board.ranked) for board in site.results.boards},
             "newest": site.results.records[:NEWEST],
             "leading": LEADING,
