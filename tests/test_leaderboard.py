@@ -181,7 +181,8 @@ def test_a_suite_that_cannot_be_read_is_told_and_stops_nothing(session: Session,
         "name: bad\ntitle: Bad\nabout: ''\ntasks: [toy]\nmethods: [nope]\n"
     )
     found = read_results(session.store, Catalog())
-    assert [one.suite.name for one in found.boards] == ["toys"]
+    names = [one.suite.name for one in found.boards]
+    assert "toys" in names and "bad" not in names
     assert len(found.left_out) == 1 and "nope" in found.left_out[0]
 
 
