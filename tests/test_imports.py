@@ -45,6 +45,7 @@ LAYERS = (
         "adapter",
         "dense",
         "judges",
+        "late_interaction",
         "semantic_tree",
         "tree_search",
         "folds",

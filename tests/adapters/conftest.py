@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.tiny import write_classifier, write_language_model, write_seq2seq
+from tests.models.tiny import write_classifier, write_colbert, write_language_model, write_seq2seq
 from tests.needs import PRESENT
 
 
@@ -22,5 +22,6 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
         seq2seq = write_seq2seq(tmp_path / "seq2seq")
         found["seal"] = {"model": str(seq2seq), "beam": "3", "body_tokens": "4", "title_tokens": "6"}
         found["lattice"] = {"judge": "encoder", "branching": "3"}
+        found["colbert"] = {"model": str(write_colbert(tmp_path / "colbert"))}
         found["hf-lm"] = {"model": str(write_language_model(language, 128))}
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 TEXT = "the a of cat dog sat on mat red blue green house tree sky is was big small ran far ##s ##ed ##ing"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split()]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *TEXT.split(), "[unused0]", "[unused1]", ".", ","]
 SENTENCES = (
     "the cat sat on a mat",
     "dog",
@@ -48,6 +48,22 @@ def write_encoder(folder: Path) -> Path:
     torch.manual_seed(1)
     BertModel(BertConfig(**_bert())).save_pretrained(folder)
     write_wordpiece(folder)
+    return folder
+
+
+def write_colbert(folder: Path) -> Path:
+    """A random ColBERT checkpoint: the tiny BERT and a linear layer to 8 dimensions."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    write_encoder(folder)
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**config, "architectures": ["HF_ColBERT"]})
+    weights = {f"bert.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    torch.manual_seed(5)
+    save_file(
+        {**weights, "linear.weight": torch.randn(8, 16)}, folder / "model.safetensors", {"format": "pt"}
+    )
     return folder
 
 
