@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -207,3 +208,38 @@ def test_text_lengths_of_scifact_agree_with_published_statistics() -> None:
 
 def test_kinds_have_tasks() -> None:
     assert {task.kind for task in CATALOG.tasks.values()} >= {Kind.RANK, Kind.CHOOSE}
+
+
+PYTHIA = {
+    "mmlu": ("-5shot", ("70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")),
+    "mmlu-0shot": ("", ("70m", "160m", "410m", "1.4b", "2.8b", "6.9b", "12b")),
+}
+
+
+@needs("data")
+@pytest.mark.parametrize("name", list(PYTHIA))
+def test_published_mmlu_numbers_are_those_of_pythias_authors(name: str) -> None:
+    """Means over all questions and over the 57 subjects of the per-subject accuracies."""
+    questions = Counter(q.group for q in open_dataset(CATALOG.datasets["mmlu"]).questions("test"))  # type: ignore[union-attr]
+    published = {(p.method, p.measure): p.value for p in CATALOG.tasks[name].published}
+    shots, sizes = PYTHIA[name]
+    assert len(published) == 4 * len(sizes)
+    for size in sizes:
+        path = DATA / "reference" / "pythia-mmlu" / f"{size}{shots}_step143000.json"
+        body = json.loads(path.read_text())
+        subjects = {
+            key.removeprefix("hendrycksTest-"): value
+            for key, value in body["results"].items()
+            if key.startswith("hendrycksTest-")
+        }
+        assert subjects.keys() == questions.keys()
+        assert {body["versions"][f"hendrycksTest-{subject}"] for subject in subjects} == {0}
+        # With letters both would be the same: texts were scored.
+        assert sum(value["acc"] != value["acc_norm"] for value in subjects.values()) > 40
+        for key, more in (("acc", ""), ("acc_norm", ",normalise=characters")):
+            model = "" if size == "160m" else f",model=EleutherAI/pythia-{size}"
+            method = f"hf-lm(answer=text{model}{more})"
+            whole = sum(subjects[subject][key] * count for subject, count in questions.items()) / 14042
+            assert published[method, "Acc"] == pytest.approx(whole, abs=5.1e-5)
+            macro = sum(value[key] for value in subjects.values()) / 57
+            assert published[method, "MacroAcc"] == pytest.approx(macro, abs=5.1e-5)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from harness.answers import Floats
 from harness.errors import TouchstoneError
-from harness.models.batching import Longs, Progress, Ragged, batch_limits, run_batches
+from harness.models.batching import BatchLimits, Longs, Progress, Ragged, batch_limits, run_batches
 from harness.models.generation import GREEDY, Allowed, Generated, Sampling
 from harness.models.joint import JointEncoder, Pair
+from harness.models.memory import fitting_limits
 from harness.models.network import Batch, Network, Places
 from harness.models.prompts import Chat, Prompt, Request
 from harness.models.scoring import Work, plain_logprobs, score_pairs
@@ -147,7 +148,9 @@ class CausalModel:
             texts = write_texts(self._network, self._tokenizer, given, max_new_tokens, sampling, allowed)
             found.update(zip(numbers.tolist(), texts, strict=True))
 
-        run_batches(lengths, batch_limits(self._network.device), run, None)
+        self.work.halved += run_batches(
+            lengths, self._limits(1 / max(1, int(lengths.max(initial=1)))), run, None
+        )
         return [found[number] for number in range(len(rows))]
 
     def _in_batches(self, rows: Sequence[Sequence[int]], run: Any) -> None:
@@ -158,7 +161,10 @@ class CausalModel:
             ids, mask = ragged.padded(numbers, 0)
             run(Batch(ids, None if mask.all() else mask), numbers, ragged.lengths[numbers] - 1)
 
-        run_batches(ragged.lengths, batch_limits(self._network.device), padded, None)
+        self.work.halved += run_batches(ragged.lengths, self._limits(0.0), padded, None)
+
+    def _limits(self, scored: float) -> BatchLimits:
+        return fitting_limits(batch_limits(self._network.device), self._network, 0, scored)
 
     def _pairs(self, requests: Sequence[Request]) -> list[Pair]:
         """(context, targets) of every continuation. A request that does not fit the window is asked with its

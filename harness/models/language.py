@@ -48,6 +48,7 @@ __all__ = [
     "Sampling",
     "TokenTrie",
     "counted",
+    "language_model_bytes",
     "language_model_identity",
     "load_language_model",
     "require_language_model",
@@ -202,6 +203,16 @@ def language_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
         **library_identity(),
         "code": CODE_VERSION,
     }
+
+
+def language_model_bytes(spec: LanguageModelSpec) -> int:
+    """Bytes of the weights in memory, by the files' size; 0 for a model behind a server. Loads nothing."""
+    if _is_server(spec.model):
+        return 0
+    checkpoint = _llama2c_checkpoint(spec.model)
+    if checkpoint is not None:
+        return checkpoint.stat().st_size
+    return find_model(spec.model, spec.revision, WHO).weight_bytes
 
 
 def load_language_model(spec: LanguageModelSpec) -> LanguageModel:

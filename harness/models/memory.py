@@ -32,7 +32,7 @@ def bytes_per_token(network: Network, past: int, scored: float) -> float:
     keys and values of all layers, a mask row over the past, and for the share *scored* of the tokens their
     logits in fp32 with one copy. The joined keys of a long past are counted by ``bytes_per_row``.
     """
-    shape = network.config
+    shape = network.config.get_text_config()
     hidden, inner = _number(shape, "hidden_size"), _number(shape, "intermediate_size")
     layers = 6 * hidden + 3 * max(inner, 4 * hidden)
     keys = 2 * network.layers * network.key_width
@@ -44,7 +44,7 @@ def bytes_per_row(network: Network, past: int) -> float:
     """Bytes for each text of a batch that continues *past* tokens: one layer's keys and values, joined and
     repeated for every query head.
     """
-    query_width = _number(network.config, "hidden_size")
+    query_width = _number(network.config.get_text_config(), "hidden_size")
     return float(network.item_bytes * 2 * past * (network.key_width + query_width))
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.language.hf_lm import RUNTIME_BYTES
 from harness.answers import Choices
+from harness.errors import TouchstoneError
 from harness.execute import Session, read_answers
 from harness.models.language import LanguageModelSpec, Request, load_language_model
-from harness.registry import parse_method
+from harness.registry import make_adapter, parse_method
 from harness.spec import RunSpec
 from harness.tasks.choose import ChooseTask
 from tests.models.tiny import write_language_model
@@ -101,3 +103,18 @@ def test_a_server_answers_like_the_model_it_serves(session: Session, tmp_path: P
     assert isinstance(answers, Choices) and isinstance(task, ChooseTask)
     requests = [Request(task.prompt(item), task.labels(item)) for item in range(9)]
     np.testing.assert_allclose(answers.logprobs, np.stack(local.continuation_logprobs(requests)), atol=1e-4)
+
+
+def test_need_is_the_weights_of_a_model_here(session: Session, tmp_path: Path) -> None:
+    folder = write_language_model(tmp_path / "lm")
+    task = session.task(session.catalog.task("quiz"))
+    need = make_adapter(parse_method(f"hf-lm(model={folder})")).need(task)
+    assert need.bytes - RUNTIME_BYTES == sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    assert need.device_bytes == need.bytes and need.model
+    assert make_adapter(parse_method("hf-lm(model=http://127.0.0.1:9/v1#x)")).need(task).bytes == 0
+
+
+@pytest.mark.parametrize("settings", ["stride=-1", "model=no/such/folder"])
+def test_what_cannot_run_says_so(session: Session, settings: str) -> None:
+    with pytest.raises(TouchstoneError, match=r"stride is -1|no such model folder"):
+        session.plan(RunSpec(parse_method(f"hf-lm({settings})"), session.catalog.task("quiz")))
