@@ -142,6 +142,8 @@ def write_model(folder: Path, size: str, seed: int) -> Path:
 
 def measure(root: Path, name: str, methods: list[str], tasks: list[str], alone: bool) -> dict[str, Any]:
     """All runs with an empty store and cache: packed, or each alone on the card."""
+    import torch
+
     from harness.assets import Assets
     from harness.catalog import Catalog
     from harness.execute import Session
@@ -151,10 +153,11 @@ def measure(root: Path, name: str, methods: list[str], tasks: list[str], alone: 
     from harness.spec import RunSpec
     from harness.store import Store
 
-    session = Session(Catalog(), Store(root / name / "results"), Assets(root / name / "cache"), "cuda")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    session = Session(Catalog(), Store(root / name / "results"), Assets(root / name / "cache"), device)
     specs = [RunSpec(parse_method(m), session.catalog.task(t)) for m in methods for t in tasks]
     jobs = name_jobs(session.plan(spec) for spec in specs)
-    options = ScheduleOptions(devices=os.environ.get("TOUCHSTONE_CARD", "0"), jobs=JobOptions(alone=alone))
+    options = ScheduleOptions(devices="0" if device == "cuda" else "cpu", jobs=JobOptions(alone=alone))
     busy = Busy()
     busy.start()
     start = time.perf_counter()

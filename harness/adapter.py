@@ -10,6 +10,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -183,6 +184,7 @@ def settings_doc(adapter: type[Adapter]) -> list[tuple[str, Any, str]]:
     return rows
 
 
+@lru_cache(maxsize=256)
 def code_digest(adapter: type[Adapter]) -> str:
     """A digest of the adapter's module as a syntax tree: comments, docstrings and layout do not count."""
     module = sys.modules[adapter.__module__]

@@ -127,6 +127,7 @@ def versions() -> dict[str, Json]:
     return found
 
 
+@lru_cache(maxsize=64)
 def package_version(name: str) -> str:
     """The installed version of a distribution, '' when it is not installed; imports nothing."""
     try:

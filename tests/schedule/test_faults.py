@@ -95,7 +95,7 @@ def gone(pid: int) -> bool:
 
 
 def test_runs_end_stored_and_the_events_tell_how(session: Session) -> None:
-    jobs = jobs_of(session, "random", "bm25", "oracle", "fusion(methods=bm25+random)")
+    jobs = jobs_of(session, "random", "oracle", "fusion(methods=oracle+random)")
     ended = schedule(session, jobs)
     assert ended.failed == {}
     for planned in jobs.values():
