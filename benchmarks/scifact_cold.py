@@ -149,18 +149,19 @@ def main() -> None:
     method = "dense" if args.precision == "fp32" else "dense(precision=bf16)"
     warm = WARM if args.precision == "fp32" else f"{WARM}(precision=bf16)"
     found: dict[str, list[Times]] = {}
+
+    def note(name: str, times: Times) -> None:
+        found.setdefault(name, []).append(times)
+        print(
+            f"{name:28} {times.wall:7.1f} s wall {times.cpu:7.1f} s cpu nDCG@10 {times.score:.4f}", flush=True
+        )
+
     for _ in range(args.rounds):
-        found.setdefault("touchstone, cold", []).append(touchstone(folder, method, fresh=True))
+        note("touchstone, cold", touchstone(folder, method, fresh=True))
         touchstone(folder, "bm25", fresh=False)
-        found.setdefault("touchstone, another method", []).append(touchstone(folder, warm, fresh=False))
+        note("touchstone, another method", touchstone(folder, warm, fresh=False))
         for batch in args.batch or [32]:
-            found.setdefault(f"mteb, batch {batch}", []).append(peer(folder, args.precision, batch))
-        for name, times in found.items():
-            print(
-                f"{name:28} {times[-1].wall:7.1f} s wall {times[-1].cpu:7.1f} s cpu "
-                f"nDCG@10 {times[-1].score:.4f}",
-                flush=True,
-            )
+            note(f"mteb, batch {batch}", peer(folder, args.precision, batch))
     names = ("mteb", "sentence-transformers", "torch", "transformers")
     print(machine(), {name: package_version(name) for name in names}, os.environ.get("OMP_NUM_THREADS"))
     cold = found["touchstone, cold"]
