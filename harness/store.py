@@ -182,7 +182,13 @@ class Store:
         """Per-item scores: a row an item, with its id, group and one column a measure."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder(record) / ITEMS_FILE)
+        path = self.folder(record) / ITEMS_FILE
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise TouchstoneError(
+                "cannot read the per-item scores", where=str(path), why=str(error)
+            ) from error
 
     def answers(self, record: Record, task: Task) -> Answers:
         """The stored answers, as arrays over *task*."""

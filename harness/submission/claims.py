@@ -137,7 +137,10 @@ def rescore(store: Store, record: Record, task: Task) -> tuple[Answers, Scores]:
     if record.provenance.get("data") != task.data_digest:
         raise _forged("the answers are over other data than ours", task.spec.name)
     part = limited(task, record.run.limit)
-    answers = store.answers(record, task)
+    try:
+        answers = store.answers(record, task)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise _forged("the answers are not to the task's items", repr(error)[:NAME]) from error
     try:
         scores = make_adapter(record.run.method).score(part, answers)
     except TouchstoneError as error:

@@ -95,6 +95,12 @@ def test_other_data_is_not_measured(baseline: Path, toy_places: Path) -> None:
     assert code == 3 and "not what the baseline read" in text
 
 
+def test_a_damaged_baseline_is_not_measured(baseline: Path, tmp_path: Path) -> None:
+    next(baseline.glob("toy/bm25/*/items.parquet")).write_bytes(b"PAR1")
+    code, text = check(baseline)
+    assert code == 3 and "cannot read the per-item scores" in text
+
+
 def test_acceptance_replaces_the_baseline(session: Session, tmp_path: Path) -> None:
     run(session, "bm25")
     old = [one.record.id for one in newest(session.store)]

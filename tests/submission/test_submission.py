@@ -199,6 +199,20 @@ def test_forged_items_are_refused(session: Session, honest: Path, tmp_path: Path
         assert message in error.line and error.exit_code is ExitCode.WORSE
 
 
+def test_answers_to_other_items_are_refused(session: Session, theirs: Session, tmp_path: Path) -> None:
+    files = contents(pack(theirs.store, run(theirs, "random", "quiz"), tmp_path / "quiz.zip"))
+    frame = pd.read_parquet(io.BytesIO(files["answers.parquet"]))
+    for changed in (
+        frame.assign(item="sums/99"),
+        frame[["item"]],
+        frame.assign(item=None).astype({"item": str}),
+    ):
+        sink = io.BytesIO()
+        changed.to_parquet(sink, index=False)
+        error = refusal(packed(tmp_path / "bad.zip", {**files, "answers.parquet": sink.getvalue()}), session)
+        assert "the answers are not to the task's items" in error.line and error.exit_code is ExitCode.WORSE
+
+
 def test_answers_that_the_method_does_not_give_are_caught_by_running(
     session: Session, theirs: Session, tmp_path: Path
 ) -> None:
