@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -74,6 +75,7 @@ class ServerModel:
         self.truncated = 0
         self.shortened = 0
         self.work = Work()
+        self._lock = Lock()  # requests are sent from several threads
         self._client = Client(spec.base, spec.timeout, spec.attempts)
         self._root = Client(spec.base.removesuffix("/v1"), spec.timeout, spec.attempts)
         self._echoes: bool | None = None
@@ -172,7 +174,8 @@ class ServerModel:
                 if not _too_long(error) or prompt == (request.prompt, *request.shorter)[-1]:
                     raise
                 continue
-            self.shortened += prompt != request.prompt
+            with self._lock:
+                self.shortened += prompt != request.prompt
             return found
         raise AssertionError("the last prompt returns or raises")
 
@@ -225,7 +228,8 @@ class ServerModel:
                 why=f"the server lists {len(found)} and does not echo prompts",
                 fix="use a server that echoes, such as vLLM",
             )
-        self.work.unlisted += int(np.isinf(values).sum())
+        with self._lock:
+            self.work.unlisted += int(np.isinf(values).sum())
         return np.array(values, np.float32)
 
     def _choice(self, body: dict[str, Any]) -> dict[str, Any]:

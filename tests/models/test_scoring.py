@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data.dataset import Source
+from harness.data.mmlu import MmluReader
 from harness.models import trie
 from harness.models.batching import BatchLimits, Ragged
 from harness.models.language import LanguageModelSpec, Request, load_language_model
 from harness.models.scoring import Work, plain_logprobs, score_pairs
 from harness.models.trie import Node, plan_shared
+from harness.spec import Kind, TaskSpec
+from harness.tasks.choose import ChooseTask
 from tests.models.tiny import FAMILIES, SLIDING, write_language_model
-from tests.needs import needs
+from tests.needs import DATA, needs
 
 pytestmark = needs("torch")
 
@@ -113,6 +117,25 @@ def test_random_trees_on_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ]
         for a, b in zip(score_pairs(network, pairs, Work()), plain_logprobs(network, pairs), strict=True):
             np.testing.assert_allclose(a, b, atol=2e-4, rtol=0)
+
+
+@needs("data")
+def test_the_gate_on_a_trained_model_and_real_questions() -> None:
+    """stories260K on five-shot MMLU: its window holds fewer examples, and some prompts are cut."""
+    reader = MmluReader(Source("mmlu", str(DATA / "mmlu")))
+    dev, test = (
+        tuple(q for q in reader.questions(split) if q.group == "anatomy") for split in ("dev", "test")
+    )
+    spec = TaskSpec("anatomy", Kind.CHOOSE, "mmlu", ("Acc",), shots=5)
+    task = ChooseTask(spec, test[:24], {"anatomy": dev}, "", np.arange(24, dtype=np.int32))
+    model = loaded(DATA / "models" / "stories260K")
+    for texts in (ChooseTask.labels, ChooseTask.texts):
+        requests = [Request(task.prompt(i), texts(task, i), task.shorter_prompts(i)) for i in range(24)]
+        fast, plain = model.continuation_logprobs(requests), model.plain_logprobs(requests)
+        np.testing.assert_allclose(np.stack(fast), np.stack(plain), atol=1e-4, rtol=0)
+        assert np.array_equal(np.stack(fast).argmax(axis=1), np.stack(plain).argmax(axis=1))
+    assert model.shortened == 4 * 24
+    assert model.work.computed < model.work.given / 2
 
 
 def spelled(node: Node, rows: list[list[int]], before: list[int]) -> dict[int, list[int]]:
