@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,14 @@ from harness.vectors import PickedCorpus
 SHARD = 512  # documents: what an interruption loses at most
 CELLS = 1 << 25  # scores of query tokens by document tokens held at once
 
-Halves = npt.NDArray[np.float16]
+Values = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class TokenIndex:
-    """values float16[tokens, d] on disk; starts int64[n + 1]."""
+    """values float16[tokens, d] on disk (or float32); starts int64[n + 1]."""
 
-    values: Halves
+    values: Values
     starts: npt.NDArray[np.int64]
 
     def __len__(self) -> int:

@@ -45,6 +45,8 @@ LAYERS = (
         "adapter",
         "dense",
         "judges",
+        "prompt_index",
+        "prompt_reps",
         "late_interaction",
         "semantic_tree",
         "tree_search",

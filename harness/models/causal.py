@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -103,20 +103,42 @@ class CausalModel:
         self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]] | None = None
     ) -> list[Floats]:
         """For each prompt float32[its positions (default: all tokens), dimensions]."""
+
+        def read(batch: Batch, places: Places) -> list[Floats]:
+            return [self._network.hidden(batch, places).cpu().numpy()]
+
+        return [found[0] for found in self._read_at(prompts, positions, read)]
+
+    def states_and_logits(
+        self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]]
+    ) -> list[tuple[Floats, Floats]]:
+        """For each prompt (float32[its positions, dimensions], float32[its positions, vocabulary])."""
+
+        def read(batch: Batch, places: Places) -> list[Floats]:
+            return [part.cpu().numpy() for part in self._network.hidden_and_logits(batch, places)]
+
+        return [(found[0], found[1]) for found in self._read_at(prompts, positions, read)]
+
+    def _read_at(
+        self,
+        prompts: Sequence[Prompt],
+        positions: Sequence[Sequence[int]] | None,
+        read: Callable[[Batch, Places], list[Floats]],
+    ) -> list[list[Floats]]:
+        """What *read* gives of each prompt's positions (None: all tokens), in batches."""
         rows = [self._fitted_prompt(prompt, 0) for prompt in prompts]
         wanted = [np.arange(len(row)) for row in rows]
         if positions is not None:
             wanted = [_checked(at, len(row)) for at, row in zip(positions, rows, strict=True)]
-        found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
+        found: list[list[Floats]] = [[]] * len(rows)
 
         def run(batch: Batch, numbers: Longs, _ends: Longs) -> None:
             mine = [wanted[number] for number in numbers]
             owner = np.repeat(np.arange(len(numbers)), [len(at) for at in mine])
-            states = self._network.hidden(batch, Places(owner, np.concatenate(mine))).cpu().numpy()
-            for number, part in zip(
-                numbers.tolist(), np.split(states, np.cumsum([len(at) for at in mine])[:-1]), strict=True
-            ):
-                found[number] = part
+            ends = np.cumsum([len(at) for at in mine])[:-1]
+            parts = [np.split(part, ends) for part in read(batch, Places(owner, np.concatenate(mine)))]
+            for number, own in zip(numbers.tolist(), zip(*parts, strict=True), strict=True):
+                found[number] = list(own)
 
         self._in_batches(rows, run)
         return found

@@ -134,6 +134,13 @@ class LanguageModel(Protocol):
         positions: token positions of each prompt, negative ones from the end; None: all tokens.
         """
 
+    def states_and_logits(
+        self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]]
+    ) -> list[tuple[Floats, Floats]]:
+        """For each prompt (float32[its positions, dimensions], float32[its positions, vocabulary]): hidden
+        states as above and next-token logits there, from one forward pass.
+        """
+
     def generate(
         self,
         prompt: Prompt,

@@ -95,6 +95,14 @@ class Network:
             picks = to_device({"rows": places.rows, "columns": places.columns}, str(states.device))
             return states[picks["rows"], picks["columns"]].float()
 
+    def hidden_and_logits(self, batch: Batch, places: Places) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both of the above from one forward pass."""
+        import torch
+
+        with torch.inference_mode(), self._picking(places) as read:
+            found: torch.Tensor = self.model(**self._arguments(batch, None)).logits
+        return read[0][0].float(), found[0].float()
+
     def _arguments(self, batch: Batch, cache: Any) -> dict[str, Any]:
         arrays = {"input_ids": batch.ids}
         if batch.mask is not None:
@@ -108,17 +116,19 @@ class Network:
         return arguments
 
     @contextmanager
-    def _picking(self, places: Places) -> Iterator[None]:
-        """While open, the output layer reads float[1, n, dimensions]: the chosen rows alone."""
+    def _picking(self, places: Places) -> Iterator[list[torch.Tensor]]:
+        """While open, the output layer reads float[1, n, dimensions]: the chosen rows alone, listed here."""
+        read: list[torch.Tensor] = []
 
         def chosen(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             states, *others = inputs
             picks = to_device({"rows": places.rows, "columns": places.columns}, str(states.device))
-            return (states[picks["rows"], picks["columns"]][None], *others)
+            read.append(states[picks["rows"], picks["columns"]][None])
+            return (read[-1], *others)
 
         hook = self.head.register_forward_pre_hook(chosen)
         try:
-            yield
+            yield read
         finally:
             hook.remove()
 

@@ -119,6 +119,12 @@ class ServerModel:
         """A server gives no hidden states: a TouchstoneError."""
         self._lacks("hidden states")
 
+    def states_and_logits(
+        self, prompts: Sequence[Prompt], positions: Sequence[Sequence[int]]
+    ) -> list[tuple[Floats, Floats]]:
+        """A server gives no hidden states: a TouchstoneError."""
+        self._lacks("hidden states")
+
     def generate(
         self,
         prompt: Prompt,

@@ -23,5 +23,8 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
         found["seal"] = {"model": str(seq2seq), "beam": "3", "body_tokens": "4", "title_tokens": "6"}
         found["lattice"] = {"judge": "encoder", "branching": "3"}
         found["colbert"] = {"model": str(write_colbert(tmp_path / "colbert"))}
+        long = str(write_language_model(tmp_path / "long", 512))
+        found["promptreps"] = {"model": long}
+        found["promptprf"] = {"model": long, "depth": "2", "feature_tokens": "8", "passage_words": "8"}
         found["hf-lm"] = {"model": str(write_language_model(language, 128))}
     return found
