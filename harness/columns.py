@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,12 @@ class TaskResults:
     values: Doubles
     groups: Ints
 
-    @property
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The columns of *values* by method key."""
+        return {key: place for place, key in enumerate(self.current)}
+
+    @cached_property
     def version(self) -> Json:
         """The digest of the data that its current results were measured on."""
         return next((record.provenance.get("data") for record in self.current.values()), None)
@@ -262,7 +268,7 @@ def pool(columns: Sequence[TaskResults], keys: Sequence[str], weights: Sequence[
     sizes = [int(column.groups.max()) + 1 for column in columns]
     parts, strata = [], []
     for number, column in enumerate(columns):
-        order = {key: place for place, key in enumerate(column.current)}
+        order = column.places
         share = sum(sizes) * weights[number] / sizes[number]
         parts.append(column.values[:, [order[key] for key in keys]] * share)
         strata.append(column.groups + sum(sizes[:number]))
@@ -278,8 +284,7 @@ def competitors(column: TaskResults, methods: Mapping[str, Method]) -> list[str]
 
 def hardest(column: TaskResults, keys: Sequence[str], count: int) -> list[tuple[str, float, float]]:
     """The items with the lowest mean score of the methods *keys*: (item, mean, best), lowest first."""
-    order = {key: place for place, key in enumerate(column.current)}
-    values = column.values[:, [order[key] for key in keys]]
+    values = column.values[:, [column.places[key] for key in keys]]
     means, best = values.mean(axis=1), values.max(axis=1)
     worst = sorted(range(len(values)), key=lambda item: (means[item], best[item], item))[:count]
     return [(column.items[item], float(means[item]), float(best[item])) for item in worst]

@@ -14,11 +14,11 @@ from harness.catalog import Catalog, Suite
 from harness.columns import Before, Method, TaskResults, methods_of, pool, task_results
 from harness.errors import TouchstoneError
 from harness.parallel import each
-from harness.ranking import Pair
+from harness.ranking import Pair, Pool
 from harness.record import Cost, Latency, Record, read_bytes, record_of
 from harness.scores import Summary
 from harness.spec import digest
-from harness.standings import standings, summaries_of
+from harness.standings import item_weights, standings, summaries_of
 from harness.stats import borda
 from harness.store import Store
 
@@ -156,16 +156,16 @@ def board(suite: Suite, tasks: Mapping[str, TaskResults], methods: Mapping[str, 
     held = [column for column in columns if column is not None]
     keys = sorted({key for column in held for key in (*column.current, *column.failed)})
     rows = [Row(methods[key], tuple(_cell(column, key) for column in columns)) for key in keys]
-    complete = [row for row in rows if row.complete]
-    if complete and (suite.aggregate == "mean" or len(held) == 1):
-        complete = _scored(complete, held, _weights(suite, held))
-    bounds = [row for row in complete if row.method.bound]
-    bounds += [row for row in rows if row.method.bound and not row.complete]
-    ranked = _ranked([row for row in complete if not row.method.bound], held, _weights(suite, held))
+    ranked: Sequence[Row] = [row for row in rows if row.complete and not row.method.bound]
+    bounds: Sequence[Row] = [row for row in rows if row.complete and row.method.bound]
+    if suite.aggregate == "mean" or len(held) == 1:
+        ranked = _ranked(ranked, held, _weights(suite, held)) if ranked else ()
+        bounds = _scored(bounds, held, _weights(suite, held)) if bounds else ()
+    bounds = [*bounds, *(row for row in rows if row.method.bound and not row.complete)]
     holes = [row for row in rows if not row.method.bound and not row.complete]
     seen = set(keys)
     not_run = tuple(method.name for method in suite.methods if digest(method.identity) not in seen)
-    return Board(suite, ranked, _sorted(bounds), _sorted(holes), not_run)
+    return Board(suite, _sorted(ranked), _sorted(bounds), _sorted(holes), not_run)
 
 
 def _cell(column: TaskResults | None, key: str) -> Record | None:
@@ -180,6 +180,7 @@ def _weights(suite: Suite, columns: Sequence[TaskResults]) -> list[float]:
 
 
 def _scored(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequence[float]) -> list[Row]:
+    """Complete rows with score and costs."""
     scores = summaries_of(pool(columns, [row.method.key for row in rows], weights))
     return [
         replace(row, score=score, cost=_total(row), latency=_slowest(row))
@@ -187,19 +188,19 @@ def _scored(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequen
     ]
 
 
-def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequence[float]) -> tuple[Row, ...]:
-    """Rows best first with rank, tier and distance to the leader; without scores, by name."""
-    order = _sorted(rows)
-    if not order or order[0].score is None:
-        return order
+def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequence[float]) -> list[Row]:
+    """Complete rows best first, with score, costs, rank, tier and distance to the leader."""
+    named = sorted(rows, key=lambda row: row.method.name)
+    scores = pool(columns, [row.method.key for row in named], weights)
+    places = np.argsort(-(item_weights(scores) @ scores.values), kind="stable")
+    order = [named[place] for place in places]
     keys = [row.method.key for row in order]
-    found = standings(pool(columns, keys, weights), keys)
+    found = standings(Pool(scores.values[:, places], scores.strata), keys)
     table = [[cell.main.value if cell and cell.main else np.nan for cell in row.cells] for row in order]
-    points = borda(np.array(table)).tolist()
-    return tuple(
-        replace(row, score=one.score, rank=one.rank, tier=one.tier, behind=one.behind, points=count)
-        for row, one, count in zip(order, found, points, strict=True)
-    )
+    return [
+        replace(row, cost=_total(row), latency=_slowest(row), points=points, **vars(one))
+        for row, one, points in zip(order, found, borda(np.array(table)).tolist(), strict=True)
+    ]
 
 
 def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:

@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ REPORTED = "_reported"
 RUN_FILE, ANSWERS_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
 
 
+@lru_cache(maxsize=1 << 16)
 def slug(name: str) -> str:
     """A folder name for a method or task: what is not a letter, digit, dot or dash becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"

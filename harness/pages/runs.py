@@ -135,7 +135,7 @@ def lowest(site: Site, column: TaskResults, record: Record) -> list[tuple[str, f
     key = record.run.method.key
     if key in column.current and column.current[key].id == record.id and measure == column.task.main_measure:
         items: Sequence[str] = column.items
-        values = column.values[:, list(column.current).index(key)]
+        values = column.values[:, column.places[key]]
     else:
         table = item_scores(site.store, record, ["item", measure])
         items, values = table.column("item").to_pylist(), table.column(measure).to_numpy()

@@ -20,7 +20,7 @@ from harness.store import ITEMS_FILE, slug
 if TYPE_CHECKING:
     from harness.pages.site import Site
 
-HARDEST, PAIRED, SPREAD = 15, 12, 12
+HARDEST, PAIRED, SPREAD = 15, 12, 8
 STEPS = ("0", "to 0.25", "to 0.5", "to 0.75", "to 1")  # how scores of items are told apart in the picture
 EDGES = (1e-9, 0.25 + 1e-9, 0.5 + 1e-9, 0.75 + 1e-9)
 
@@ -111,8 +111,7 @@ class Spread:
 
 def spread(column: TaskResults, keys: Sequence[str], names: Sequence[str]) -> Spread | None:
     """The spread of the best methods' items; None when scores leave 0 to 1 or there is nothing to show."""
-    order = {key: place for place, key in enumerate(column.current)}
-    values = column.values[:, [order[key] for key in keys]] if keys else np.empty((0, 0))
+    values = column.values[:, [column.places[key] for key in keys]] if keys else np.empty((0, 0))
     if not values.size or values.min() < 0.0 or values.max() > 1.0:
         return None
     from harness.drawing import Words, shares
