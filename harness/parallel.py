@@ -26,12 +26,16 @@ def each(function: Callable[[S, J], R], shared: S, jobs: Sequence[J], processes:
     if count <= 1 or not _forks():
         return [function(shared, job) for job in jobs]
     _shared[:] = [function, shared]
+    collecting = gc.isenabled()
+    gc.disable()  # what comes back are millions of objects, none of them garbage
     gc.freeze()  # a collection in a child would copy every page of what is shared
     try:
-        with multiprocessing.get_context("fork").Pool(count) as pool:
+        with multiprocessing.get_context("fork").Pool(count, gc.enable) as pool:
             return pool.map(_call, jobs, chunksize=1)
     finally:
         gc.unfreeze()
+        if collecting:
+            gc.enable()
         _shared.clear()
 
 

@@ -199,6 +199,26 @@ def test_a_link_shows_what_was_shown(site: Path, page: Page) -> None:
     assert len(names(page)) == 4
 
 
+def test_a_long_table_shows_its_first_rows_until_all_are_asked_for(site: Path, page: Page) -> None:
+    page.goto((site / "tasks.html").as_uri())
+    page.evaluate(
+        """() => { const body = document.querySelector("table.filtered tbody"), row = body.rows[0];
+        for (let n = 0; n < 400; n++) {
+          const more = row.cloneNode(true);
+          more.cells[0].textContent = `Task ${n}`;
+          body.append(more);
+        }
+        makeLong(document.querySelector("table.filtered")); }"""
+    )
+    rows = page.locator("table.filtered tbody tr:visible th")
+    assert rows.count() == 100
+    page.locator("table.filtered thead button", has_text="Task").click()
+    page.locator("table.filtered thead button", has_text="Task").click()
+    assert rows.count() == 100 and rows.nth(2).inner_text() == "Task 399"
+    page.get_by_role("button", name="Show all 402 rows").click()
+    assert rows.count() == 402
+
+
 def test_cells_are_filtered_with_the_board(site: Path, page: Page) -> None:
     page.goto((site / "suites" / "both.html").as_uri())
     page.locator("form.filters select[name=family]").select_option("dense")

@@ -29,6 +29,7 @@ CELLS, HEAT_ROWS, PART = (
 COMMANDS = 200  # results whose commands are listed
 DETECT = 20  # methods whose differences tell what a suite can detect
 SHADES = 8
+DRAWN = 200  # rows whose intervals are drawn: thousands of small pictures make a page slow
 MANY = 12  # tasks beyond which those without a result get no column
 
 
@@ -93,6 +94,7 @@ def _context(site: Site, board: Board) -> dict[str, Any]:
         "axis": whisker_axis(board.ranked),
         "ranks": Axis(1.0, max(2.0, float(len(board.ranked))), 3.0, RANKS - 3.0),
         "whisker": WHISKER,
+        "drawn": DRAWN,
         "rank_whisker": RANKS,
         "facets": facets,
         "filters": filters(facets.values()),

@@ -6,7 +6,7 @@ const state = new URLSearchParams(location.hash.includes("=") ? location.hash.sl
 
 // The value a cell sorts by: its data-value as a number, else its text. Empty cells come last either way.
 function valueOf(row, column) {
-  const cell = row.cells[column - (row.cells[0].colSpan - 1)];
+  const cell = row.cells[column];
   if (!cell) return "";
   if ("value" in cell.dataset) return cell.dataset.value === "" ? "" : Number(cell.dataset.value);
   return cell.textContent.trim();
@@ -22,8 +22,27 @@ function sortTable(table, column, direction) {
   for (const body of table.tBodies) {
     const rows = Array.from(body.rows, (row) => [valueOf(row, column), row]);
     rows.sort((a, b) => compare(a[0], b[0], direction));
-    body.append(...rows.map((pair) => pair[1]));
+    body.replaceChildren(...rows.map((pair) => pair[1]));
   }
+  cut(table);
+}
+
+// A long table shows its first rows, in the order and by the filter that hold, until all are asked for.
+function cut(table) {
+  if (table.rows.length <= 300) return;
+  for (const body of table.tBodies) {
+    let shown = 0;
+    for (const row of body.rows) row.classList.toggle("beyond", !row.hidden && shown++ >= 100 && !table.classList.contains("whole"));
+  }
+}
+
+function makeLong(table) {
+  if (table.rows.length <= 300) return;
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "all", textContent: `Show all ${table.rows.length - 1} rows` });
+  button.addEventListener("click", () => { table.classList.add("whole"); cut(table); button.remove(); });
+  table.parentElement.after(button);
+  cut(table);
 }
 
 // The state of a page is in its fragment, so that a link to it shows the same.
@@ -69,6 +88,7 @@ function makeFilter(form) {
   const apply = () => {
     const asked = fields.filter((field) => field.value);
     for (const row of rows) row.hidden = !asked.every((field) => fits(row, field));
+    document.querySelectorAll("table.filtered").forEach(cut);
     const shown = (counted.length ? counted : rows).filter((row) => !row.hidden).length;
     form.querySelector("output").textContent = asked.length ? `${shown} of ${(counted.length ? counted : rows).length} shown` : "";
   };
@@ -105,6 +125,7 @@ function makeCopyable(block) {
   block.append(button);
 }
 
+document.querySelectorAll("table.sortable").forEach(makeLong);
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("form.filters[role=search]").forEach(makeFilter);
 document.querySelectorAll("pre.command").forEach(makeCopyable);
