@@ -34,8 +34,9 @@ class Cost:
 
     seconds: what this run spent, by phase in *phases*; reused_seconds: what assets found ready had cost.
     items_per_second: of answering, without loading and indexing; a batch rate, which says nothing of one
-    query's latency. peak_device_bytes: reserved on the accelerator. joules: by part of the machine ("gpu",
-    "cpu") that has a counter. None where nothing tells.
+    query's latency. peak_memory_bytes: resident, of the whole process with Python and its libraries; models
+    that earlier runs left are dropped first, unless this run uses them. peak_device_bytes: reserved on the
+    accelerator. joules: by part of the machine ("gpu", "cpu") that has a counter. None where nothing tells.
     """
 
     seconds: float = 0.0

@@ -185,9 +185,9 @@ class Inline:
 
     def start(self, placement: Placement, order: Order) -> None:
         """Start to end, before this returns."""
-        from harness.schedule.worker import perform
+        from harness.schedule.worker import perform, prepared
 
-        perform(order, self, lambda _order: self.session)
+        perform(order, self, lambda order: prepared(self.session, order))
 
     def tell(self, what: str, **more: Any) -> None:
         """As ``Mailbox.tell``: beats are passed on at once."""

@@ -70,7 +70,7 @@ class Drive:
             started = self._start_all()
             if not (events or started):
                 if not self.running and self.state.wakes is None:
-                    self._give_up_the_rest()
+                    self._give_up_the_rest("no device is left that it fits on", "lost")
                 idle += 1
                 time.sleep(0.001 if idle < 20 else 0.005 if idle < 200 else 0.05)
             else:
@@ -105,8 +105,7 @@ class Drive:
         """Whether nothing may be started now: too many failures, or no room on the disk."""
         most = self.policy.max_failures
         if most and len(self.state.failed) >= most:
-            for job in sorted(self.state.queue.waiting):
-                self._decide(GiveUp(job, f"not started: {most} runs have failed"), "cancel")
+            self._give_up_the_rest(f"not started: {most} runs have failed", "cancel")
             return True
         if not self._full_since:
             return False
@@ -115,8 +114,7 @@ class Drive:
             self.desk.write("disk", full=False)
             return False
         if time.monotonic() - self._full_since > DISK_WAIT and not self.running:
-            for job in sorted(self.state.queue.waiting):
-                self._decide(GiveUp(job, f"the disk was full for {DISK_WAIT:g} s"), "disk")
+            self._give_up_the_rest(f"the disk was full for {DISK_WAIT:g} s", "disk")
         return True
 
     def _places(self) -> Iterator[Path]:
@@ -205,10 +203,11 @@ class Drive:
         self.executor.stop(stop.job)
         self._hear(Event("ended", stop.job, stop.kind, stop.why))
 
-    def _give_up_the_rest(self) -> None:
-        """Nothing runs and nothing can be started: no device is left that fits."""
+    def _give_up_the_rest(self, why: str, kind: Ending) -> None:
+        """All that wait; those that start from one of them go with it."""
         for job in sorted(self.state.queue.waiting):
-            self._decide(GiveUp(job, "no device is left that it fits on"), "lost")
+            if job in self.state.queue.waiting:
+                self._decide(GiveUp(job, why), kind)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -27,13 +27,15 @@ class Policy:
     """What is done about trouble. 0: no limit.
 
     retries: more attempts after a crash, a hang, a lost node, or an error that may pass. memory_retries:
-    more attempts with a larger claim. backoff: seconds before the first retry, doubled each time. timeout:
+    more attempts with a larger claim. disk_retries: more attempts after a full disk, each only when there
+    is room again. backoff: seconds before the first retry, doubled each time. timeout:
     seconds of one attempt. silence: seconds without a sign of life. max_failures: failed runs after which
     nothing more is started.
     """
 
     retries: int = 2
     memory_retries: int = 3
+    disk_retries: int = 5
     backoff: float = 1.0
     timeout: float = 0.0
     silence: float = 60.0
@@ -94,7 +96,9 @@ def settle(
         return Requeue(job, state.now, wanted, why), tried
     if ended == "disk":
         tried = replace(tried, disk=tried.disk + 1)
-        return Requeue(job, state.now + policy.backoff, claim, why), tried
+        if tried.disk > policy.disk_retries:
+            return GiveUp(job, f"{why} ({tried.disk} times)"), tried
+        return Requeue(job, state.now + policy.backoff * 2 ** (tried.disk - 1), claim, why), tried
     if ended not in TRANSIENT:
         return GiveUp(job, why), tried
     tried = replace(tried, transient=tried.transient + 1)

@@ -118,12 +118,17 @@ class Keeper:
             self._sessions[key] = Session(Catalog(), *places, order.device)
         session = self._sessions[key]
         session.catalog.datasets[order.dataset.name] = order.dataset
-        if order.clear:
-            from harness.models.batching import release_memory
+        return prepared(session, order)
 
-            session.kept.clear()
-            release_memory()
-        return session
+
+def prepared(session: Any, order: Order) -> Any:
+    """*session* without what other models left, when the order says so: a run's peak memory is its own."""
+    if order.clear:
+        from harness.models.batching import release_memory
+
+        session.kept.clear()
+        release_memory()
+    return session
 
 
 def perform(order: Order, box: News, session_for: Callable[[Order], Any]) -> None:

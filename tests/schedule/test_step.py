@@ -194,7 +194,8 @@ def started(claim: int) -> State:
         ("error", Attempts(), 10, GiveUp("j", "why")),
         ("timeout", Attempts(), 10, GiveUp("j", "why")),
         ("cancel", Attempts(), 10, GiveUp("j", "why")),
-        ("disk", Attempts(disk=9), 10, Requeue("j", 1.0, 10 * GIB, "why")),
+        ("disk", Attempts(disk=1), 10, Requeue("j", 2.0, 10 * GIB, "why")),
+        ("disk", Attempts(disk=5), 10, GiveUp("j", "why (6 times)")),
     ],
 )
 def test_what_becomes_of_a_run_that_did_not_end_well(
