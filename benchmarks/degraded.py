@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.dense.dense import Dense
 from harness.adapter import Context
+from harness.assets import Assets
 from harness.dense import DenseAdapter, DenseVectors
 from harness.models.encoder import load_encoder
 from harness.spec import Json
@@ -24,7 +25,7 @@ class Int8Dense(Dense):
         return {**super().made_with(), "quantised": "int8 dynamic"}
 
     def vectors(self, task: RankTask, context: Context) -> DenseVectors:
-        """As the encoder in int8 gives them, under a key of their own."""
+        """As the encoder in int8 gives them, kept apart from those of the whole encoder."""
         import torch
         from torch.ao.quantization import quantize_dynamic
 
@@ -32,5 +33,5 @@ class Int8Dense(Dense):
         encoder: Any = load_encoder(spec)
         encoder._model = quantize_dynamic(encoder._model, {torch.nn.Linear}, dtype=torch.qint8)
         encoder._packed = None  # holds weights of its own
-        encoder.identity = {**encoder.identity, "quantised": "int8 dynamic"}
-        return DenseAdapter.vectors(self, task, replace(context, kept={spec: encoder}))
+        apart = Assets(context.assets.root / "int8")
+        return DenseAdapter.vectors(self, task, replace(context, assets=apart, kept={spec: encoder}))
