@@ -7,15 +7,16 @@ brings ``check``, ``made_with``, ``need`` and ``notes``; in ``run`` it calls ``s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 
-from harness.adapter import Adapter, Context, Need
+from harness.adapter import Adapter, Context, Need, code_digest
 from harness.answers import Floats, Ints, Rankings
 from harness.assets import asset_name
+from harness.folds import relevant_grade
 from harness.models.encoder import DeferredEncoder, Encoder, EncoderSpec, encoder_identity
 from harness.models.source import PACKAGED_MODEL, find_model, require_neural
 from harness.modes import mode
@@ -130,3 +131,18 @@ class DenseAdapter(Adapter):
                 encoder, task.corpus, context.asset, partial(context.progress, "encode")
             )
         return DenseVectors(encoder, documents, task.corpus.precedence, context)
+
+    def learned(self, task: RankTask, vectors: DenseVectors, fold: int, *idle: str) -> dict[str, Json]:
+        """What the weights learned in a fold of the task's queries depend on, for ``Learner.identity``.
+
+        idle: settings that change no weight.
+        """
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in idle}
+        return {
+            "method": code_digest(type(self)),
+            "settings": settings,
+            "encoder": vectors.encoder.identity,
+            "data": task.data_digest,
+            "grade": relevant_grade(task),
+            "fold": fold,
+        }

@@ -6,12 +6,13 @@ is answered by the module of the fold that did not see it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.answers import Ints
+from harness.answers import Ints, Rankings
 from harness.errors import TouchstoneError
 from harness.measures import parse_measure
 from harness.spec import digest
@@ -50,6 +51,19 @@ def cross_fit(names: Sequence[str], folds: int = 5, dev: float = 0.25, seed: int
     return found
 
 
+def assigned(task: RankTask, folds: int) -> Iterator[tuple[int, Fold, Ints]]:
+    """(number, fold, items of this view that the fold answers), without folds that have none here."""
+    for number, fold in enumerate(cross_fit(task.query_ids, folds)):
+        items = task.items[np.isin(task.items, fold.test)]
+        if len(items):
+            yield number, fold, items
+
+
+def folds_note(folds: int) -> str:
+    """What a run's page says of cross-fitting."""
+    return f"(adapted) learned from the task's own queries, {folds}-fold: what answers a query never saw it"
+
+
 def relevant_grade(task: RankTask) -> int:
     """The smallest grade that counts as relevant: the largest ``rel`` among the task's binary measures."""
     return max((parse_measure(name).rel for name in task.spec.measures if "KILT" not in name), default=1)
@@ -62,3 +76,10 @@ def positives(task: RankTask, items: Ints) -> list[Ints]:
         docs, grades = task.relevant(item)
         found.append(docs[(grades >= least) & (docs < len(task.corpus))])
     return found
+
+
+def relevance(task: RankTask, ranked: Rankings) -> npt.NDArray[np.bool_]:
+    """bool[n, k]: which ranked documents are relevant (see ``relevant_grade``)."""
+    wanted = positives(task, ranked.items)
+    found = [np.isin(docs, own) for docs, own in zip(ranked.docs, wanted, strict=True)]
+    return np.array(found, bool).reshape(ranked.docs.shape)

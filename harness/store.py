@@ -20,6 +20,7 @@ import numpy as np
 from harness.answers import Answers, Choices, Rankings, Texts, TokenLosses
 from harness.errors import TouchstoneError, unknown
 from harness.record import RECORD_FILE, Latency, Record, read_record, to_text
+from harness.registry import make_adapter
 from harness.scores import Scores
 from harness.tasks.base import Task
 from harness.tasks.choose import ChooseTask
@@ -236,7 +237,8 @@ class Store:
                 problems.append(f"{name} was changed")
         if problems:
             return problems
-        fresh = limited(task, record.run.limit).score(self.answers(record, task)).summary()
+        view = limited(task, record.run.limit)  # a method may score columns of its own
+        fresh = make_adapter(record.run.method).score(view, self.answers(record, task)).summary()
         for measure, summary in record.scores.items():
             if measure not in fresh or not np.isclose(fresh[measure].value, summary.value, rtol=0, atol=1e-9):
                 problems.append(f"{measure}: the answers do not give {summary.value:.6f}")

@@ -98,13 +98,7 @@ def trained(context: Context, learner: Learner, spec: TrainSpec, what: str) -> t
     """
     if not len(learner):
         raise TouchstoneError("there is nothing to train on", where=what)
-    key: dict[str, Json] = {
-        "learner": learner.identity,
-        "spec": asdict(spec),
-        "device": torch_device_type(context.device),
-        "code": CODE_VERSION,
-        **library_identity(),
-    }
+    key = training_key(learner, spec, context.device)
     asset = context.asset(
         "trained", key, lambda folder: train(learner, spec, folder, partial(context.progress, what))
     )
@@ -114,6 +108,17 @@ def trained(context: Context, learner: Learner, spec: TrainSpec, what: str) -> t
     return module.eval(), History(
         tuple(told["losses"]), tuple(told["qualities"]), told["best"], told["seconds"]
     )
+
+
+def training_key(learner: Learner, spec: TrainSpec, device: str) -> dict[str, Json]:
+    """All that the trained weights depend on."""
+    return {
+        "learner": learner.identity,
+        "spec": asdict(spec),
+        "device": torch_device_type(device),
+        "code": CODE_VERSION,
+        **library_identity(),
+    }
 
 
 def _started(learner: Learner, spec: TrainSpec) -> torch.nn.Module:

@@ -70,7 +70,7 @@ def test_plan_says_where_cells_stand(results: Path) -> None:
 
 def test_list_shows_what_there_is(toy_places: Path) -> None:
     methods, tasks, suites = invoke("list", "methods"), invoke("list", "tasks"), invoke("list", "suites")
-    assert "bm25-lucene" in methods and "lexical" in methods
+    assert "bm25-lucene" in methods and "lexical" in methods and "runs here" in methods
     assert "mmlu" in tasks and "14,042" in tasks and "mmlu/anatomy" not in tasks
     assert "mmlu/anatomy" in invoke("list", "tasks", "--all")
     assert "quickstart" in suites and "toys" in suites

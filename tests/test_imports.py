@@ -29,6 +29,7 @@ LAYERS = (
         "java",
         "lucene",
         "kilt_scores",
+        "filtering",
         "mixtures",
         "fuse",
         "fm_index",

@@ -18,7 +18,7 @@ def command(what: str, everything: bool) -> None:
 
     screen = console()
     if what == "methods":
-        columns = ["method", "family", "kinds", "extras", "here", "about"]
+        columns = ["method", "family", "paper", "needs", "status", "about"]
         screen.print(table("Methods", columns, _methods()))
     elif what == "tasks":
         columns = ["task", "kind", ">items", ">documents", "main measure", "licence", "here"]
@@ -35,19 +35,14 @@ def _methods() -> Iterator[list[str]]:
     for name, adapter in sorted(found.adapters.items(), key=lambda pair: (pair[1].family, pair[0])):
         try:
             adapter().check()
-            here = "yes"
+            status = "runs here"
         except TouchstoneError as error:
-            here = error.fix or error.what
-        yield [
-            name,
-            adapter.family,
-            ", ".join(sorted(adapter.kinds)),
-            ", ".join(adapter.extras),
-            here,
-            adapter.about,
-        ]
+            status = f"implemented; missing here: {error.fix or error.what}"
+        paper = f"{adapter.paper.title} ({adapter.paper.year})" if adapter.paper else ""
+        needs = ", ".join((*(f"{kind} task" for kind in sorted(adapter.kinds)), *adapter.extras))
+        yield [name, adapter.family, paper, needs, status, adapter.about]
     for module, why in found.broken.items():
-        yield [module, "", "", "", "no", f"does not import: {why}"]
+        yield [module, "", "", "", "does not import", why]
 
 
 def _tasks(everything: bool) -> Iterator[list[str]]:

@@ -174,7 +174,7 @@ class TransformerEncoder:
     def encode(self, texts: Sequence[str], role: Role, progress: Progress | None = None) -> Floats:
         """float32[len(texts), dimension]; equal texts are computed once."""
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        tokens = self._tokenise(list(distinct), role)
+        tokens = self.tokenise(list(distinct), role)
         vectors = np.empty((len(distinct), self.dimension), np.float32)
 
         def run(rows: Longs) -> None:
@@ -190,7 +190,8 @@ class TransformerEncoder:
     def _pad(self) -> int:
         return int(self._tokenizer.pad_token_id or 0)
 
-    def _tokenise(self, texts: list[str], role: Role) -> Ragged:
+    def tokenise(self, texts: list[str], role: Role) -> Ragged:
+        """Token ids of texts with the prompt of their role, cut at the encoder's length."""
         prompt, lower = self._profile.prompt(role), self._profile.lower_case
         rows: list[list[int]] = []
         for start in range(0, len(texts), TOKENISE_AT_ONCE):
@@ -209,13 +210,24 @@ class TransformerEncoder:
         import torch
 
         with torch.inference_mode():
-            pooled = self._pooled(tokens, rows)
-            for layer in self._dense:
-                pooled = layer(pooled)
-            if self._profile.normalise:
-                pooled = torch.nn.functional.normalize(pooled, dim=1)
-            vectors: Floats = pooled.cpu().numpy()
+            vectors: Floats = self._finished(self._pooled(tokens, rows)).cpu().numpy()
         return vectors
+
+    def _finished(self, pooled: torch.Tensor) -> torch.Tensor:
+        """The dense layers and the normalisation, where the model has them."""
+        import torch
+
+        for layer in self._dense:
+            pooled = layer(pooled)
+        return torch.nn.functional.normalize(pooled, dim=1) if self._profile.normalise else pooled
+
+    def parts(self) -> list[torch.nn.Module]:
+        """The transformer, then the dense layers: all that has weights."""
+        return [self._model, *self._dense]
+
+    def differentiable(self, tokens: Ragged, rows: Longs) -> torch.Tensor:
+        """[len(rows), dimension] as ``parts`` compute it now, with a gradient: for training."""
+        return self._finished(self._padded(tokens, rows))
 
     def _pooled(self, tokens: Ragged, rows: Longs) -> torch.Tensor:
         """fp32[len(rows), d]: on a processor without padding where the model allows it."""
@@ -226,6 +238,9 @@ class TransformerEncoder:
             runs = runs_of(lengths)
             states = self._packed.states(torch.from_numpy(ids), runs)
             return pool_runs(states.float(), runs, self._profile.pooling)
+        return self._padded(tokens, rows)
+
+    def _padded(self, tokens: Ragged, rows: Longs) -> torch.Tensor:
         ids, mask = tokens.padded(rows, self._pad)
         inputs = to_device({"input_ids": ids, "attention_mask": mask}, self.device)
         states = self._model(**inputs).last_hidden_state

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.tiny import write_classifier, write_colbert, write_language_model, write_seq2seq
+from tests.models.tiny import (
+    write_classifier,
+    write_colbert,
+    write_encoder,
+    write_language_model,
+    write_seq2seq,
+)
 from tests.needs import PRESENT
 
 
@@ -17,6 +23,7 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
     """
     found = {"fusion": {"methods": "bm25+random"}}
     if PRESENT["torch"]():
+        found["ance-prf-repro"] = {"model": str(write_encoder(tmp_path / "encoder")), "input_length": "64"}
         classifier, language = tmp_path / "classifier", tmp_path / "language"
         found["cross-encoder"] = {"model": str(write_classifier(classifier, 1)), "depth": "5"}
         seq2seq = write_seq2seq(tmp_path / "seq2seq")
