@@ -57,6 +57,7 @@ LAYERS = (
         "sparse",
         "sparse_numba",
         "impacts",
+        "bm25",
     },
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},

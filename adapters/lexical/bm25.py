@@ -1,24 +1,22 @@
-"""BM25 by bm25s: sparse score matrices computed at indexing time (numba when it is installed)."""
+"""BM25 with the tokens and scores of bm25s, over Touchstone's own index (numba when it is installed)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import numpy as np
+from functools import partial
+from typing import Annotated
 
 from harness.adapter import Adapter, Context, Need, Paper
-from harness.answers import PAD, Answers, Rankings
+from harness.answers import Answers, Rankings
 from harness.assets import asset_name
-from harness.data.corpus import Corpus
+from harness.bm25 import BM25_FORMAT, Bm25Spec, Variant, build_bm25, open_bm25
 from harness.meter import package_version
 from harness.spec import Json, Kind
 from harness.tasks.base import Task, blocks
 from harness.tasks.rank import RankTask
 
-BLOCK = 256
+BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Settings:
 
     k1: Annotated[float, "term-frequency saturation"] = 0.9
     b: Annotated[float, "length normalisation"] = 0.4
-    variant: Annotated[Literal["lucene", "robertson", "atire", "bm25l", "bm25+"], "BM25 variant"] = "lucene"
+    variant: Annotated[Variant, "BM25 variant"] = "lucene"
     stemmer: Annotated[str, "Snowball language, or none"] = "english"
     stopwords: Annotated[str, "bm25s stop-word list, or none"] = "en"
 
@@ -38,7 +36,7 @@ class Bm25(Adapter):
     name = "bm25"
     family = "lexical"
     kinds = frozenset({Kind.RANK})
-    about = "BM25 (bm25s); tokens of two or more word characters, English stop words, Snowball stemmer."
+    about = "BM25 as in bm25s; tokens of two or more word characters, English stop words, Snowball stemmer."
     paper = Paper(
         "BM25S: Orders of magnitude faster lexical search via eager sparse scoring",
         2024,
@@ -51,65 +49,27 @@ class Bm25(Adapter):
         return {"bm25s": package_version("bm25s"), "PyStemmer": package_version("PyStemmer")}
 
     def need(self, task: Task) -> Need:
-        """About 60 postings a document at 8 bytes, and their score matrix while it is built."""
+        """About 60 postings a document at 8 bytes, and as much again twice while they are sorted."""
         if not isinstance(task, RankTask):
             return Need()
-        return Need(bytes=len(task.corpus) * 60 * 24, assets=(asset_name("bm25s", self._key(task)),))
+        return Need(bytes=len(task.corpus) * 60 * 24, assets=(asset_name("bm25", self._key(task)),))
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK queries."""
-        import bm25s
-
         assert isinstance(task, RankTask)
+        spec = Bm25Spec(**asdict(self.settings))
         with context.meter.phase("index"):
-            asset = context.asset(
-                "bm25s", self._key(task), lambda folder: self._index(task.corpus, folder, context)
-            )
-            index = bm25s.BM25.load(str(asset.path), mmap=True)
-        depth = task.search_depth
+            told = partial(context.progress, "tokenise")
+            key = self._key(task)
+            asset = context.asset("bm25", key, lambda folder: build_bm25(task.corpus, spec, folder, told))
         with context.meter.phase("load"):
-            index.backend = "numba" if package_version("numba") else "numpy"
-            if index.backend == "numba":
-                index.activate_numba_scorer()
-                self._search(index, task.select(task.items[:1]), depth)  # compiles
+            index, precedence = open_bm25(asset.path, spec), task.corpus.precedence
+            index.search(task.select(task.items[:1]).queries(), 1, precedence)  # loads the compiled loop
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):
-                yield self._search(index, task.select(items), depth)
+                found = index.search(task.select(items).queries(), task.search_depth, precedence)
+            yield Rankings(items, *found)
 
     def _key(self, task: RankTask) -> dict[str, Json]:
-        return {"corpus": task.corpus.digest, **asdict(self.settings), **self.made_with()}
-
-    def _index(self, corpus: Corpus, folder: Path, context: Context) -> None:
-        import bm25s
-
-        s = self.settings
-        step = 50_000
-        vocabulary: dict[str, int] = {}
-        ids: list[list[int]] = []
-        for start in range(0, len(corpus), step):
-            for tokens in self._tokens(corpus.texts(start, min(start + step, len(corpus)))):
-                ids.append([vocabulary.setdefault(token, len(vocabulary)) for token in tokens])
-            context.progress("tokenise", len(ids), len(corpus))
-        index = bm25s.BM25(k1=s.k1, b=s.b, method=s.variant)
-        index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
-        index.save(str(folder), show_progress=False)
-
-    def _tokens(self, texts: list[str]) -> list[list[str]]:
-        import bm25s
-        import Stemmer
-
-        s = self.settings
-        stemmer = None if s.stemmer == "none" else Stemmer.Stemmer(s.stemmer)
-        words = None if s.stopwords == "none" else s.stopwords
-        tokens: list[list[str]] = bm25s.tokenize(
-            texts, stopwords=words, stemmer=stemmer, return_ids=False, show_progress=False
-        )
-        return tokens
-
-    def _search(self, index: Any, task: RankTask, depth: int) -> Rankings:
-        tokens = self._tokens(task.queries())
-        docs, scores = index.retrieve(tokens, k=depth, show_progress=False, n_threads=0)
-        docs, scores = docs.astype(np.int32), scores.astype(np.float32)
-        unmatched = scores <= 0  # bm25s fills up with documents that share no term with the query
-        docs[unmatched], scores[unmatched] = PAD, -np.inf
-        return Rankings(task.items, docs, scores)
+        made: dict[str, Json] = {**asdict(self.settings), **self.made_with(), "format": BM25_FORMAT}
+        return {"corpus": task.corpus.digest, **made}
