@@ -1,8 +1,8 @@
 """BM25 over an inverted index of ready scores (Lu 2024, "BM25S"), with the tokens and scores of bm25s.
 
-A text's terms are found once a distinct word: bm25s says what becomes of the word (stop word, stem), and texts
-are numbers from then on. The score of a term in a document is computed when indexing, in float64, kept as
-float32; a query's score is the sum over its words in their order (``harness.sparse``).
+A text's terms are found once a distinct word: bm25s says what becomes of the word (stop word, stem), and
+texts are numbers from then on. The score of a term in a document is computed when indexing, in float64, kept
+as float32; a query's score is the sum over its words in their order (``harness.sparse``).
 """
 
 from __future__ import annotations
