@@ -1,7 +1,7 @@
 """BM25 beside bm25s (numpy and numba) and Lucene: ``python -m benchmarks.bm25 --documents 50000``.
 
-Documents are made: words drawn with the frequencies they have in trec-dl-pool's passages, which are Zipf's, and
-as long as a passage drawn at random. Queries are 1,000 runs of six words of real passages.
+Documents are made: words drawn with the frequencies they have in trec-dl-pool's passages, which are Zipf's,
+as many as a passage drawn at random has. Queries are 1,000 runs of six words of real passages.
 """
 
 from __future__ import annotations
