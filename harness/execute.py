@@ -249,7 +249,7 @@ def _cost(segments: list[Segment], items: int) -> Cost:
         for name, seconds in segment.spent.phases.items():
             phases[name] = round(phases.get(name, 0.0) + seconds, 6)
     total = sum(segment.seconds for segment in segments)
-    answering = total - phases.get("index", 0.0) - phases.get("load", 0.0)
+    answering = total - sum(phases.get(name, 0.0) for name in ("index", "load", "compare"))
     answering += sum(segment.spent.reused_answering for segment in segments)
     return Cost(
         seconds=round(total, 6),

@@ -20,6 +20,7 @@ LIBRARIES = (
     "scipy",
     "pyarrow",
     "bm25s",
+    "faiss-cpu",
     "numba",
     "PyStemmer",
     "torch",

@@ -18,7 +18,7 @@ from tests.needs import needs
 from tests.test_execute import quiet
 
 TASKS = {Kind.RANK: "toy", Kind.CHOOSE: "quiz", Kind.GENERATE: "quest", Kind.PERPLEXITY: "prose"}
-NEEDS = {"neural": "minilm", "lucene": "java"}
+NEEDS = {"neural": "minilm", "lucene": "java", "faiss": "faiss"}
 ADAPTERS = find_adapters().adapters
 
 
