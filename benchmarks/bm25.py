@@ -47,7 +47,7 @@ def made(documents: int) -> tuple[list[str], list[str]]:
     path = mirror() / "msmarco" / "trec-dl-pool" / "corpus.jsonl.gz"
     with gzip.open(path, "rt") as lines:
         passages = [json.loads(line)["text"].split() for line in lines]
-    words = np.array([word for passage in passages for word in passage])
+    words = np.array([word for passage in passages for word in passage], dtype=object)
     lengths = random.choice([len(passage) for passage in passages], documents)
     ends = np.cumsum(lengths)
     drawn = words[random.integers(0, len(words), ends[-1])]

@@ -53,9 +53,7 @@ def main(queries: int, depth: int, rounds: int) -> None:
             joined = join(read_run(run), read_qrels(qrels))
             kept["joined"] = joined
             kept["ours"] = dict(
-                zip(
-                    joined.query_ids, score_rankings(MEASURES, joined.qrels, joined.rankings), strict=True
-                )
+                zip(joined.query_ids, score_rankings(MEASURES, joined.qrels, joined.rankings), strict=True)
             )
 
         def trec_eval() -> None:
@@ -73,7 +71,9 @@ def main(queries: int, depth: int, rounds: int) -> None:
         sides = {"Touchstone": ours, "pytrec_eval": trec_eval, "ir_measures": measures}
         report(f"From files: {queries:,} x {depth:,}", alternated(sides, rounds), "Touchstone", queries)
         for query, values in kept["theirs"].items():
-            np.testing.assert_allclose(kept["ours"][query], [values[name] for name in NAMES.values()], atol=1e-9)
+            np.testing.assert_allclose(
+                kept["ours"][query], [values[name] for name in NAMES.values()], atol=1e-9
+            )
         joined = kept["joined"]
         evaluator = pytrec_eval.RelevanceEvaluator(kept["qrels"], set(NAMES.values()))
         sides = {

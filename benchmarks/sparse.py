@@ -58,7 +58,9 @@ def main(documents: int, rounds: int) -> None:
             taken = alternated(sides, rounds)
             report(f"200 queries, {documents:,} documents, k={k}", taken, "Touchstone, numba", 200)
         for found, expected in zip(
-            search_impacts(kept["lucene"], queries, 100), search_sparse(kept["ours"], queries, 100), strict=True
+            search_impacts(kept["lucene"], queries, 100),
+            search_sparse(kept["ours"], queries, 100),
+            strict=True,
         ):
             np.testing.assert_array_equal(found, expected)
 

@@ -36,28 +36,35 @@ def _score(candidate: Any) -> Any:
 
 def _keep(scores: Any, precedence: Any, best: Any, held: int, k: int, floor: Any) -> int:
     """Add the scores of a block that are above *floor* to best[:held]; returns how many are held then.
+    None may be NaN.
 
     The last of *best* is the least of the k largest when the rest was dropped last, else 0.
     """
     bits = scores.view(np.uint32)
-    least = score_of(best[-1]) if best[-1] else floor
+    cut = score_of(best[-1]) if best[-1] else np.nextafter(floor, np.float32(np.inf))
     for begin in range(0, len(scores), CHUNK):
         end = min(begin + CHUNK, len(scores))
-        above = 0
-        for i in range(begin, end):
-            above += scores[i] > floor and scores[i] >= least
-        if not above:
+        if largest_of(scores, begin, end) < cut:
             continue
         for i in range(begin, end):
-            if scores[i] > floor and scores[i] >= least:
+            if scores[i] >= cut:
                 best[held] = candidate_of(bits[i], precedence[i])
                 held += 1
         if held >= 2 * k:
             select(best, held, k)
             held = k
             best[-1] = best[k - 1]
-            least = score_of(best[-1])
+            cut = score_of(best[-1])
     return held
+
+
+def _largest(scores: Any, begin: int, end: int) -> Any:
+    """The largest of scores[begin:end], none of which is NaN."""
+    largest = scores[begin]
+    for i in range(begin, end):
+        if scores[i] > largest:
+            largest = scores[i]
+    return largest
 
 
 def _select(values: Any, n: int, k: int) -> None:
@@ -97,6 +104,7 @@ def _finish(best: Any, held: int, by_precedence: Any, docs: Any, scores: Any) ->
 
 
 candidate_of = numba.njit(cache=True)(_candidate)
+largest_of = numba.njit(cache=True, fastmath={"nnan", "nsz"})(_largest)
 score_of = numba.njit(cache=True)(_score)
 select = numba.njit(cache=True)(_select)
 keep = numba.njit(cache=True)(_keep)

@@ -9,7 +9,6 @@ import numpy as np
 
 from harness.answers import Floats, Ints
 from harness.best_numba import finish, keep, room
-from harness.search import nan_score
 
 
 class Best:
@@ -23,8 +22,7 @@ class Best:
     def add(self, scores: Floats, precedence: Ints, first: int) -> None:
         """Scores float32[m, b] of queries first..first+m-1 for the documents whose precedence is given."""
         rows = slice(first, first + len(scores))
-        if _add_all(scores, precedence, self._best[rows], self._held[rows], self.k):
-            raise nan_score()
+        _add_all(scores, precedence, self._best[rows], self._held[rows], self.k)
 
     def write(self, precedence: Ints, docs: Ints, scores: Floats) -> None:
         """The rankings, into int32[n, k] and float32[n, k]; what is not filled stays as it is."""
@@ -33,16 +31,9 @@ class Best:
         _write_all(self._best, self._held, by_precedence, docs, scores)
 
 
-def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> int:
-    """Returns how many scores are NaN."""
-    wrong = 0
+def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> None:
     for row in numba.prange(len(scores)):
-        strange = 0
-        for column in range(scores.shape[1]):
-            strange += scores[row, column] != scores[row, column]
-        wrong += strange
         held[row] = keep(scores[row], precedence, best[row], held[row], k, np.float32(-np.inf))
-    return wrong
 
 
 def _write(best: Any, held: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
