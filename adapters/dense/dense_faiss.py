@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ TRAINED = 256  # vectors a list of IVF is trained on, at most
 
 
 @dataclass(frozen=True)
-class Settings(DenseSettings):
+class FaissSettings(DenseSettings):
     """The encoder's settings, and those of the index."""
 
     index: Annotated[Literal["hnsw", "ivf"], "graph of neighbours, or lists of a quantiser"] = "hnsw"
@@ -51,8 +51,8 @@ class DenseFaiss(DenseAdapter):
         "https://arxiv.org/abs/1603.09320",
     )
     extras = ("neural", "faiss")
-    Settings = Settings
-    settings: Settings
+    Settings = FaissSettings
+    settings: FaissSettings
 
     def check(self) -> None:
         """torch, transformers and faiss are installed."""
@@ -99,7 +99,7 @@ class DenseFaiss(DenseAdapter):
         import faiss
 
         s, n, width = self.settings, len(documents), documents.shape[1]
-        threads = faiss.omp_get_max_threads()
+        threads, index = faiss.omp_get_max_threads(), cast(Any, None)
         faiss.omp_set_num_threads(1)
         try:
             if s.index == "hnsw":

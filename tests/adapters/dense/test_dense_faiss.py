@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adapters.dense import dense_faiss
-from adapters.dense.dense_faiss import DenseFaiss, Settings
+from adapters.dense.dense_faiss import DenseFaiss, FaissSettings
 from harness.adapter import Context
 from harness.answers import PAD
 from harness.assets import Assets
@@ -29,13 +29,13 @@ def unit_vectors(n: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("settings", "least", "most"),
     [
-        (Settings(index="hnsw"), 0.97, 1.0),
-        (Settings(index="ivf", lists=20, probes=20), 1.0, 1.0),  # every list: exact
-        (Settings(index="ivf", lists=50, probes=1), 0.05, 0.9),
+        (FaissSettings(index="hnsw"), 0.97, 1.0),
+        (FaissSettings(index="ivf", lists=20, probes=20), 1.0, 1.0),  # every list: exact
+        (FaissSettings(index="ivf", lists=50, probes=1), 0.05, 0.9),
     ],
 )
 def test_the_recall_against_exact_search_is_counted(
-    settings: Settings, least: float, most: float, tmp_path: Path
+    settings: FaissSettings, least: float, most: float, tmp_path: Path
 ) -> None:
     import faiss
 
@@ -63,7 +63,7 @@ def test_the_recall_against_exact_search_is_counted(
 
 def test_an_index_repeats(tmp_path: Path) -> None:
     docs = unit_vectors(500)
-    for settings in (Settings(), Settings(index="ivf")):
+    for settings in (FaissSettings(), FaissSettings(index="ivf")):
         for name in ("a", "b"):
             (tmp_path / name).mkdir(exist_ok=True)
             DenseFaiss(settings)._build(docs, tmp_path / name)
@@ -75,4 +75,4 @@ def test_without_faiss_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(dense_faiss, "package_version", lambda _name: "")
     monkeypatch.setattr(dense_faiss.DenseAdapter, "check", lambda _self: None)
     with pytest.raises(MissingExtra, match=r"touchstone-bench\[faiss\]"):
-        DenseFaiss(Settings()).check()
+        DenseFaiss(FaissSettings()).check()
