@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class DenseVectors:
 class DenseAdapter(Adapter):
     """What methods over one encoder's vectors have in common."""
 
-    extras = ("neural",)
+    extras: ClassVar[tuple[str, ...]] = ("neural",)
     Settings = DenseSettings
 
     def check(self) -> None:
