@@ -57,10 +57,10 @@ def test_verify_sees_a_forged_score(session: Session) -> None:
 
 
 def test_a_failed_record_is_replaced_by_a_good_one(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adapters.lexical.bm25 import Bm25
+    from harness.bm25 import Bm25Index
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bm25, "_search", lambda *_a: 1 / 0)
+        patch.setattr(Bm25Index, "search", lambda *_a: 1 / 0)
         with pytest.raises(TouchstoneError, match="ZeroDivisionError"):
             run(session, "bm25")
     (failed,) = session.store.find()
