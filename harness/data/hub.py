@@ -1,6 +1,7 @@
 """Datasets on the Hugging Face hub: files of a pinned revision, checked against the digests that it lists.
 
-Parquet, JSON lines and tab-separated files are read as they are, as streams; none of its code is run.
+Parquet (by ``datasets``), JSON lines and tab-separated files are read as they are, as streams; none of its
+code is run.
 """
 
 from __future__ import annotations
@@ -207,18 +208,22 @@ def _marker(source: Source, root: Path) -> Path:
 
 def _rows(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], str]]:
     """(row, where it stands) of all files, as a stream."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     for path in paths:
-        if path.suffix != ".parquet":
-            yield from json_lines(path)
-            continue
-        try:
-            with pq.ParquetFile(path) as file:
-                batches = file.iter_batches(batch_size=ROWS)
-                rows = (row for batch in batches for row in batch.to_pylist())
-                for number, row in enumerate(rows, start=1):
-                    yield row, f"{path}: row {number}"
-        except (pa.ArrowException, OSError) as error:
-            raise TouchstoneError("cannot read the file", where=str(path), why=str(error)) from error
+        rows = _parquet_rows(path) if path.suffix == ".parquet" else json_lines(path)
+        yield from rows
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows as ``datasets`` streams them: batch by batch from the file itself, without a second copy."""
+    import datasets
+    import pyarrow as pa
+
+    try:
+        stream = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        number = 0
+        for table in stream.with_format("arrow").iter(batch_size=ROWS):
+            for row in table.to_pylist():
+                number += 1
+                yield row, f"{path}: row {number}"
+    except (pa.ArrowException, datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        raise TouchstoneError("cannot read the file", where=str(path), why=str(error)) from error
