@@ -50,6 +50,10 @@ class LuceneAdapter(Adapter):
         """None: the query as it is."""
         return None
 
+    def documents(self, task: RankTask, context: Context) -> TextCorpus:
+        """What is indexed: the corpus as it is."""
+        return task.corpus
+
     def check(self) -> None:
         """Java and the jar are here."""
         find_anserini()
@@ -75,9 +79,8 @@ class LuceneAdapter(Adapter):
         assert isinstance(task, RankTask)
         s, expansion = self.settings, self.expansion()
         with context.meter.phase("index"):
-            index = corpus_index(
-                task.corpus, IndexSpec(s.stemmer, doc_vectors=expansion is not None), context
-            )
+            documents = self.documents(task, context)
+            index = corpus_index(documents, IndexSpec(s.stemmer, doc_vectors=expansion is not None), context)
         wanted = SearchSpec(task.search_depth, s.k1, s.b, expansion, s.threads)
         for items in blocks(task.items, BLOCK):
             with context.meter.phase("search"):

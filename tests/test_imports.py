@@ -58,6 +58,8 @@ LAYERS = (
         "sparse_numba",
         "impacts",
         "bm25",
+        "sparse_models",
+        "sparse_training",
     },
     {"registry", "catalog", "record", "shards", "store"},
     {"execute"},

@@ -34,6 +34,7 @@ from harness.models.source import (
     from_folder,
     library_identity,
     read_object,
+    read_weights,
     require_neural,
 )
 from harness.spec import Json
@@ -282,13 +283,7 @@ def _load_dense(folder: Path, device: str) -> Any:
     }
     if activation not in known:
         raise TouchstoneError(f"unsupported activation '{activation}'", where=str(folder / "config.json"))
-    if (folder / "model.safetensors").exists():
-        from safetensors.torch import load_file
-
-        state = load_file(folder / "model.safetensors")
-    else:
-        state = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    weights = {name.removeprefix("linear."): value.float() for name, value in state.items()}
+    weights = read_weights(folder, "linear.") or read_weights(folder, "")
     out_features, in_features = weights["weight"].shape
     linear = torch.nn.Linear(in_features, out_features, bias="bias" in weights)
     linear.load_state_dict(weights)

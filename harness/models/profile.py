@@ -76,7 +76,7 @@ def read_profile(files: ModelFiles, wanted: Pooling | Literal["auto"] = "auto") 
         transformer=transformer,
         pooling=pooling,
         normalise=cosine or any(kind == "Normalize" for kind, _ in modules),
-        max_length=_max_length(base),
+        max_length=own_length(base),
         lower_case=base.read_json("sentence_bert_config.json").get("do_lower_case") is True,
         query_prompt=query_prompt,
         document_prompt=document_prompt,
@@ -102,7 +102,8 @@ def position_limit(files: ModelFiles) -> int:
     return min(value for value in (config, tokenizer) if value) if config or tokenizer else 0
 
 
-def _max_length(files: ModelFiles) -> int:
+def own_length(files: ModelFiles) -> int:
+    """Tokens at which a model cuts texts by its own files; 512 when they do not say."""
     own = files.number("sentence_bert_config.json", "max_seq_length")
     return own or position_limit(files) or 512
 

@@ -144,6 +144,26 @@ def from_folder(kind: Any, folder: Path, **options: Any) -> Any:
         raise TouchstoneError("cannot load the model", where=str(folder), why=why) from error
 
 
+def read_weights(folder: Path, prefix: str) -> dict[str, Any]:
+    """The tensors of *folder* whose names begin with *prefix*, without it, in fp32; from model.safetensors or
+    pytorch_model.bin. Weights in several files are not looked through.
+    """
+    if (folder / "model.safetensors").exists():
+        from safetensors import safe_open
+
+        with safe_open(folder / "model.safetensors", "pt") as held:
+            state = {name: held.get_tensor(name) for name in held.keys() if name.startswith(prefix)}  # noqa: SIM118
+    elif (folder / "pytorch_model.bin").exists():
+        import torch
+
+        state = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    else:
+        state = {}
+    return {
+        name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)
+    }
+
+
 def _packaged(who: str) -> ModelFiles:
     spec = importlib.util.find_spec(PACKAGED_MODULE)
     if spec is None or not spec.submodule_search_locations:

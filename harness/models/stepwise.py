@@ -1,12 +1,13 @@
 """Models that write after a source, one step at a time: encoder-decoders, and causal models given a prompt.
 
-What constrained decoding needs and nothing else: log-probabilities over the whole vocabulary after given
-beginnings, and of whole sequences.
+What constrained decoding needs, log-probabilities over the whole vocabulary after given beginnings and of
+whole sequences, and texts drawn freely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from harness.answers import Floats
 from harness.errors import TouchstoneError
 from harness.models.batching import Ragged, batch_limits, prepare_torch, run_batches, to_device
+from harness.models.generation import Sampling
 from harness.models.language import (
     CODE_VERSION,
     WHO,
@@ -25,10 +27,23 @@ from harness.models.language import (
 )
 from harness.models.profile import position_limit
 from harness.models.source import ModelFiles, find_model, from_folder, library_identity, require_neural
-from harness.spec import Json
+from harness.spec import Json, digest
 
 Doubles = npt.NDArray[np.float64]
 STORIES = "stories260K"
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """Texts drawn after a source: how many, of how many tokens at most, from the top_k likeliest (0: all) at
+    temperature 1. cue: what a causal model reads after the source, which asks for the text.
+    """
+
+    count: int
+    tokens: int
+    top_k: int = 10
+    cue: str = ""
+    seed: int = 0
 
 
 class StepModel(Protocol):
@@ -46,6 +61,9 @@ class StepModel(Protocol):
 
     def sequence_logprobs(self, source: str, sequences: Sequence[Sequence[int]]) -> Doubles:
         """float64[sequences]: sums of the log-probabilities of their tokens."""
+
+    def samples(self, sources: Sequence[str], spec: SampleSpec) -> list[list[str]]:
+        """For each source ``spec.count`` texts, one line each; the same sources give the same texts."""
 
 
 def step_model_identity(spec: LanguageModelSpec) -> dict[str, Json]:
@@ -105,6 +123,22 @@ class Causal:
         prompt = self._prompt(source, sequences)
         rows = self._model.token_logprobs([(prompt, sequence) for sequence in sequences])
         return np.array([row.sum() for row in rows])
+
+    def samples(self, sources: Sequence[str], spec: SampleSpec) -> list[list[str]]:
+        """See StepModel; the source loses its end where the window has no room for all."""
+        cue = self.tokens(spec.cue)
+        room = self._model.max_tokens - len(self._front) - len(cue) - spec.tokens
+        if room < 1:
+            why = f"its window is {self._model.max_tokens} tokens"
+            raise TouchstoneError(f"the model cannot write {spec.tokens} tokens after a source", why=why)
+        prompts = [[*self._front, *self.tokens(source)[:room], *cue] for source in sources]
+        found: list[list[str]] = [[] for _ in sources]
+        for number in range(spec.count):
+            drawn = Sampling(1.0, spec.top_k, seed=spec.seed + number, stop=("\n",))
+            written = self._model.generate_many(prompts, spec.tokens, drawn)
+            for texts, text in zip(found, written, strict=True):
+                texts.append(" ".join(text.text.split()))
+        return found
 
 
 class EncoderDecoder:
@@ -175,3 +209,35 @@ class EncoderDecoder:
             states = self._model.get_encoder()(**ids.to(self._device)).last_hidden_state
             self._source = (source, states)
         return self._source[1]
+
+    def samples(self, sources: Sequence[str], spec: SampleSpec) -> list[list[str]]:
+        """See StepModel. Every batch of sources, longest first, draws from a seed of its own texts."""
+        import torch
+
+        encoded = self._tokenizer(list(sources), truncation=True, max_length=self._most, verbose=False)
+        ragged, pad = Ragged.of(encoded["input_ids"]), int(self._tokenizer.pad_token_id or 0)
+        found: list[list[str]] = [[] for _ in sources]
+
+        def run(rows: npt.NDArray[np.int64]) -> None:
+            ids, mask = ragged.padded(rows, pad)
+            torch.manual_seed(int(digest([spec.seed, *(sources[row] for row in rows)], 12), 16))
+            with torch.inference_mode():
+                written = self._model.generate(
+                    **to_device({"input_ids": ids, "attention_mask": mask}, self._device),
+                    do_sample=True,
+                    num_beams=1,
+                    top_k=spec.top_k,
+                    top_p=1.0,
+                    temperature=1.0,
+                    num_return_sequences=spec.count,
+                    max_new_tokens=spec.tokens,
+                    pad_token_id=pad,
+                )
+            texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
+            for place, row in enumerate(rows.tolist()):
+                drawn = texts[place * spec.count : (place + 1) * spec.count]
+                found[row] = [" ".join(text.split()) for text in drawn]
+
+        with torch.random.fork_rng():
+            run_batches(ragged.lengths, batch_limits(self._device), run, None)
+        return found

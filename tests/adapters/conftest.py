@@ -11,6 +11,7 @@ from tests.models.tiny import (
     write_colbert,
     write_encoder,
     write_language_model,
+    write_masked_lm,
     write_seq2seq,
 )
 from tests.needs import PRESENT
@@ -33,5 +34,9 @@ def tiny_models(tmp_path: Path) -> dict[str, dict[str, str]]:
         long = str(write_language_model(tmp_path / "long", 512))
         found["promptreps"] = {"model": long}
         found["promptprf"] = {"model": long, "depth": "2", "feature_tokens": "8", "passage_words": "8"}
+        found["doc2query"] = {"model": str(seq2seq), "queries": "2", "tokens": "6"}
+        found["splade"] = {"model": str(write_masked_lm(tmp_path / "mlm")), "max_length": "64"}
+        found["inference-free-sparse"] = {"model": str(write_masked_lm(tmp_path / "free", idf=True))}
+        found["unicoil"] = {"model": "all-MiniLM-L6-v2"}  # tiny models know no word of the toy task
         found["hf-lm"] = {"model": str(write_language_model(language, 128))}
     return found

@@ -67,6 +67,38 @@ def write_colbert(folder: Path) -> Path:
     return folder
 
 
+def write_masked_lm(folder: Path, idf: bool = False) -> Path:
+    """A random BERT with a masked-LM head; with *idf* also a table of query weights, as OpenSearch ships."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    torch.manual_seed(5)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # learns in few steps
+    BertForMaskedLM(BertConfig(**_bert(), **still, initializer_range=0.3)).save_pretrained(folder)
+    write_wordpiece(folder)
+    if idf:
+        write_json(folder / "idf.json", {"cat": 7.5, "the": 0.1353, "dog": -1.0, "[CLS]": 3.0})
+    return folder
+
+
+def write_impacts(folder: Path) -> Path:
+    """A random BERT with uniCOIL's head, one weight a token, as its checkpoints name it."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(6)
+    model = BertModel(BertConfig(**_bert(), initializer_range=0.5))
+    model.config.save_pretrained(folder)
+    head = torch.nn.Linear(16, 1)
+    torch.nn.init.ones_(head.bias)
+    state = {f"bert.{name}": value for name, value in model.state_dict().items()}
+    state |= {f"tok_proj.{name}": value for name, value in head.state_dict().items()}
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    write_wordpiece(folder)
+    return folder
+
+
 def write_classifier(folder: Path, labels: int) -> Path:
     """A random BERT classifier."""
     import torch

@@ -1,0 +1,1 @@
+"""Learned weights of terms, searched in an inverted index."""
