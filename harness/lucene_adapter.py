@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from harness.adapter import Adapter, Context, Need
 from harness.answers import Answers, Rankings
@@ -43,7 +43,7 @@ class LuceneSettings:
 class LuceneAdapter(Adapter):
     """BM25 over title and text as one field; ``expansion`` says how queries are expanded, if at all."""
 
-    extras = ("lucene",)
+    extras: ClassVar[tuple[str, ...]] = ("lucene",)
     Settings = LuceneSettings
 
     def expansion(self) -> Rm3 | None:

@@ -207,7 +207,7 @@ class TermEncoder:
         if not self._bare:
             found: torch.Tensor = self.module["model"](input_ids=ids, attention_mask=mask).logits
             return found
-        head = self.module["head"]
+        head: Any = self.module["head"]
         words = self.module["model"].get_input_embeddings().weight
         return torch.nn.functional.linear(head["dense"](self.states(ids, mask)), words, head["shift"]["bias"])
 
