@@ -134,9 +134,8 @@ class TermEncoder:
         files = find_model(spec.model, spec.revision, WHO)
         self.spec, self.tokenizer = spec, TermTokenizer(spec)
         self._bare = spec.head == "impact" or not has_head(spec)
-        self.module: Any = (
-            _network(files, spec, self._bare).to(device=spec.device, dtype=torch.float32).eval()
-        )
+        network: Any = _network(files, spec, self._bare)
+        self.module = network.to(device=spec.device, dtype=torch.float32).eval()
         self.terms = int(self.module["model"].config.vocab_size)
         kept = torch.ones(self.terms)
         kept[[] if spec.special_terms else sorted(self.tokenizer.special)] = 0.0
