@@ -34,13 +34,13 @@ quickstart: $(VENV)/.quickstart
 	@echo "open $(QUICKSTART)/site/index.html, or: $(BIN)/touchstone site serve --out $(QUICKSTART)/site"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
