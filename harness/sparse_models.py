@@ -20,12 +20,14 @@ from harness.models.batching import torch_device_type
 from harness.models.source import find_model, read_object, require_neural
 from harness.models.term_encoder import TermEncoder, TermSpec, TermTokenizer, has_head, term_identity
 from harness.sparse import SparseRows, corpus_index, search_sparse
+from harness.sparse_training import CODE_VERSION as TRAINING_CODE
 from harness.sparse_training import SparseLearner, SparseTraining, idf_table, learner_identity
 from harness.spec import Json, digest
 from harness.tasks.base import Task, blocks
 from harness.tasks.rank import RankTask
 from harness.training import trained
 
+CODE_VERSION = 1  # raise when a change here can move a score
 BLOCK = 256
 RUNTIME_BYTES = 2_500_000_000  # torch and a batch of logits
 POSTING_BYTES = 200 * 8  # of a document
@@ -80,7 +82,8 @@ class SparseAdapter(Adapter):
 
     def made_with(self) -> dict[str, Json]:
         """The encoder's identity."""
-        return {"sparse_encoder": term_identity(self.spec())}
+        made: dict[str, Json] = {"sparse_encoder": term_identity(self.spec()), "sparse_models": CODE_VERSION}
+        return {**made, "training": TRAINING_CODE} if self.settings.train == "corpus" else made
 
     def need(self, task: Task) -> Need:
         """The weights, torch, and about 200 postings a document."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +34,7 @@ class Settings(LuceneSettings):
     precision: Annotated[Literal["fp32", "bf16"], "of the model"] = "fp32"
     queries: Annotated[int, "drawn for each document; 0: plain BM25"] = 40
     tokens: Annotated[int, "of a query at most"] = 64
+    source_tokens: Annotated[int, "that the model reads of a document at most"] = 512
     top_k: Annotated[int, "likeliest tokens that are drawn from; 0: all"] = 10
     cue: Annotated[str, "what a causal model reads after the document"] = "\nQuestion:"
 
@@ -58,11 +59,11 @@ class Doc2query(LuceneAdapter):
         super().check()
         require_neural(self.name)
         s = self.settings
-        if s.queries < 0 or s.tokens < 1 or s.top_k < 0:
+        if s.queries < 0 or s.top_k < 0 or min(s.tokens, s.source_tokens) < 1:
             raise TouchstoneError(
-                f"queries={s.queries}, tokens={s.tokens}, top_k={s.top_k}",
+                f"queries={s.queries}, tokens={s.tokens}, source_tokens={s.source_tokens}, top_k={s.top_k}",
                 where=self.name,
-                fix="queries and top_k from 0, tokens from 1",
+                fix="queries and top_k from 0, the others from 1",
             )
 
     def made_with(self) -> dict[str, Json]:
@@ -90,12 +91,12 @@ class Doc2query(LuceneAdapter):
     def documents(self, task: RankTask, context: Context) -> ExpandedCorpus:
         """Every document followed by its queries, from the cache or drawn now, SHARD documents at a time."""
         s, spec = self.settings, self._spec(context.device)
-        drawn = SampleSpec(s.queries, s.tokens, s.top_k, s.cue)
+        drawn = SampleSpec(s.queries, s.tokens, s.top_k, s.cue, s.source_tokens)
         key: dict[str, Json] = {
             "corpus": task.corpus.digest,
             "model": step_model_identity(spec),
             "device": context.device.partition(":")[0],
-            "queries": [s.queries, s.tokens, s.top_k, s.cue],
+            "drawn": asdict(drawn),
             "code": CODE_VERSION,
         }
         asset = context.asset("expansions", key, partial(_expand, task.corpus, spec, drawn, context))

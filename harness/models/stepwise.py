@@ -36,13 +36,15 @@ STORIES = "stories260K"
 @dataclass(frozen=True)
 class SampleSpec:
     """Texts drawn after a source: how many, of how many tokens at most, from the top_k likeliest (0: all) at
-    temperature 1. cue: what a causal model reads after the source, which asks for the text.
+    temperature 1. cue: what a causal model reads after the source, which asks for the text. source: tokens
+    that are read of a source at most.
     """
 
     count: int
     tokens: int
     top_k: int = 10
     cue: str = ""
+    source: int = 512
     seed: int = 0
 
 
@@ -131,7 +133,8 @@ class Causal:
         if room < 1:
             why = f"its window is {self._model.max_tokens} tokens"
             raise TouchstoneError(f"the model cannot write {spec.tokens} tokens after a source", why=why)
-        prompts = [[*self._front, *self.tokens(source)[:room], *cue] for source in sources]
+        read = min(room, spec.source)
+        prompts = [[*self._front, *self.tokens(source)[:read], *cue] for source in sources]
         found: list[list[str]] = [[] for _ in sources]
         for number in range(spec.count):
             drawn = Sampling(1.0, spec.top_k, seed=spec.seed + number, stop=("\n",))
@@ -214,7 +217,8 @@ class EncoderDecoder:
         """See StepModel. Every batch of sources, longest first, draws from a seed of its own texts."""
         import torch
 
-        encoded = self._tokenizer(list(sources), truncation=True, max_length=self._most, verbose=False)
+        most = min(self._most, spec.source)
+        encoded = self._tokenizer(list(sources), truncation=True, max_length=most, verbose=False)
         ragged, pad = Ragged.of(encoded["input_ids"]), int(self._tokenizer.pad_token_id or 0)
         found: list[list[str]] = [[] for _ in sources]
 
