@@ -22,6 +22,11 @@ from harness.spec import RunSpec
 from harness.stats import compare_paired
 from harness.store import Store
 
+# A masked-LM head fitted to the packaged encoder and trained on the task's documents alone (papers-small).
+SPARSE = (
+    "train=corpus,model=all-MiniLM-L6-v2,precision=bf16,max_length=128,top_terms=256,pairs=480,batch=8,"
+    "train_length=48,layers=2,rate=0.00003,flops=0.1,rise=40"
+)
 # (what the paper says, better method, worse method, measure)
 DIRECTIONS = (
     (
@@ -49,6 +54,18 @@ DIRECTIONS = (
         "knn-embed(history=judged)",
         "knn-embed(history=judged,mode=mixture)",
         "held-out R@50",
+    ),
+    (
+        "IDF-aware > plain FLOPS",
+        f"inference-free-sparse({SPARSE})",
+        f"inference-free-sparse({SPARSE},idf=none)",
+        "nDCG@10",
+    ),
+    (
+        "doc2query > BM25",
+        "doc2query(model=stories260K,queries=2,source_tokens=96,tokens=12)",
+        "bm25-lucene",
+        "nDCG@10",
     ),
 )
 

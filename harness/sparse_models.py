@@ -31,7 +31,7 @@ CODE_VERSION = 1  # raise when a change here can move a score
 BLOCK = 256
 RUNTIME_BYTES = 2_500_000_000  # torch and a batch of logits
 POSTING_BYTES = 200 * 8  # of a document
-ENCODED_ALONE = 4096
+READ = 4096
 
 
 @dataclass(frozen=True)
@@ -221,8 +221,8 @@ def shipped_table(spec: TermSpec, tokenizer: TermTokenizer) -> Floats | None:
 def corpus_table(task: RankTask, tokenizer: TermTokenizer) -> Floats:
     """The same counted in the task's documents, for encoders that bring none."""
     rows: list[list[int]] = []
-    for start in range(0, len(task.corpus), ENCODED_ALONE):
-        stop = min(start + ENCODED_ALONE, len(task.corpus))
+    for start in range(0, len(task.corpus), READ):
+        stop = min(start + READ, len(task.corpus))
         rows += [sorted(set(row)) for row in tokenizer.tokens(task.corpus.texts(start, stop))]
     table = idf_table(rows, len(tokenizer))
     table[sorted(tokenizer.special)] = 0.0

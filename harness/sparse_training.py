@@ -21,7 +21,15 @@ from harness.answers import Floats, Ints
 from harness.data.corpus import Corpus
 from harness.models.batching import Longs, Ragged
 from harness.models.encoder import EncoderSpec, encoder_identity
-from harness.models.term_encoder import TermEncoder, TermSpec, TermTokenizer, has_head, term_identity
+from harness.models.term_encoder import (
+    TermEncoder,
+    TermSpec,
+    TermTokenizer,
+    fit_head,
+    has_head,
+    rest_below,
+    term_identity,
+)
 from harness.spec import Json, digest
 from harness.training import TrainSpec
 
@@ -32,7 +40,7 @@ CODE_VERSION = 1  # raise when a change here can move a trained weight
 POOL = 10_000  # passages that negatives are mined from at most
 EPSILON = 1e-6  # of the min-max normalisation of teachers
 K1, B = 0.9, 0.4  # of the lexical teacher
-START_TEXTS, START_TERMS = 512, 200  # what a missing head starts from, and how many terms a text then has
+START_TEXTS = 512  # passages that a missing head is fitted on
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ class SparseLearner:
         if self.spec.head == "mlm" and not has_head(self.spec):
             fit_head(self.encoder, self.pairs.passages[:START_TEXTS], self.options.train_length)
         if self.options.layers:
-            _rest(self.encoder, self.options.layers)
+            rest_below(self.encoder, self.options.layers)
         module.register_buffer("step", torch.zeros((), dtype=torch.int64, device=self.spec.device))
         return module
 
@@ -307,53 +315,3 @@ def bm25_scores(queries: Ragged, passages: Ragged, terms: int) -> Floats:
     asked.data *= weights[asked.indices].astype(np.float32)
     found: Floats = (asked @ held.T).toarray()
     return found
-
-
-def fit_head(encoder: TermEncoder, passages: Sequence[str], length: int) -> None:
-    """Give a bare encoder a masked-LM head without training: the linear map of its states that comes nearest
-    to the word embedding of the token read (ridge regression), and a shift that leaves START_TERMS terms a
-    text above 0.
-    """
-    import torch
-
-    tokens = Ragged.of(encoder.tokenizer.tokens(passages, length))
-    words = encoder.module["model"].get_input_embeddings().weight.detach().float()
-    width = words.shape[1]
-    left = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=words.device)
-    right = torch.zeros(width + 1, width, dtype=torch.float64, device=words.device)
-    batches = np.array_split(np.arange(len(passages)), max(1, len(passages) // 16))
-    for rows in batches:
-        ids, mask = encoder.batch(tokens, rows)
-        with torch.inference_mode():
-            states = encoder.states(ids, mask)[mask > 0].double()
-            states = torch.cat([states, torch.ones_like(states[:, :1])], 1)
-            left += states.T @ states
-            right += states.T @ words[ids[mask > 0]].double()
-    left += 1e-3 * left.diagonal().mean() * torch.eye(width + 1, dtype=torch.float64, device=left.device)
-    solved = torch.linalg.solve(left, right).float()
-    head = encoder.module["head"]
-    with torch.no_grad():
-        head["dense"].weight.copy_(solved[:-1].T)
-        head["dense"].bias.copy_(solved[-1])
-        found = []
-        for rows in batches[:4]:
-            ids, mask = encoder.batch(tokens, rows)
-            logits = encoder.logits(ids, mask).float().masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
-            found.append(logits.topk(min(START_TERMS, encoder.terms), dim=1).values[:, -1])
-        head["shift"]["bias"].fill_(-float(torch.cat(found).mean()))
-
-
-def _rest(encoder: TermEncoder, layers: int) -> None:
-    """Freeze all of the model but its last layers and the head."""
-    import torch
-
-    model = encoder.module["model"]
-    count = int(model.config.num_hidden_layers)
-    stack = next(
-        part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == count
-    )
-    learning = {id(value) for layer in stack[-layers:] for value in layer.parameters()}
-    own = {id(value) for name, value in model.named_parameters() if name.startswith(("cls.", "vocab_"))}
-    words = id(model.get_input_embeddings().weight)
-    for value in model.parameters():
-        value.requires_grad_(id(value) in learning or (id(value) in own and id(value) != words))

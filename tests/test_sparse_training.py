@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from harness.data.corpus import Corpus, Document, read_corpus, write_corpus
-from harness.models.term_encoder import TermEncoder, TermSpec
+from harness.models.term_encoder import TermEncoder, TermSpec, fit_head
 from harness.sparse_training import (
     SparseLearner,
     SparseTraining,
     corpus_pairs,
     cut_query,
-    fit_head,
     flops,
     idf,
     idf_table,
@@ -117,7 +116,7 @@ def test_training_lowers_its_loss_and_keeps_its_step(tmp_path: Path, static: boo
     table = np.ones(TermEncoder(spec).terms, np.float32) if static else None
     learner = SparseLearner(spec, corpus(tmp_path / "corpus"), options, table, context(tmp_path / "assets"))
     module, history = trained(learner.context, learner, TrainSpec(20, 6, 0.003), "sparse")
-    assert history.losses[-1] < 0.8 * history.losses[0]
+    assert history.losses[-1] < (0.8 if static else 0.95) * history.losses[0]  # two encodings learn slower
     assert int(module.step) == 40
     assert learner.candidates.shape == (12, 3) and (learner.candidates[:, 0] == np.arange(12)).all()
     assert (learner.candidates[:, 1:] != np.arange(12)[:, None]).all()

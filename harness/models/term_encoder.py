@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from harness.meter import package_version
 from harness.models.batching import (
     TOKENISE_AT_ONCE,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 CODE_VERSION = 1  # raise when a change here can move a weight
 WHO = "the sparse encoder"
 MOST_TOKENS = 16_384  # of a batch: each has a logit for every term
+START_TERMS = 200  # of a text, after a missing head was fitted
 
 
 @dataclass(frozen=True)
@@ -232,3 +235,53 @@ def _network(files: ModelFiles, spec: TermSpec, bare: bool) -> torch.nn.Module:
         shift = torch.nn.ParameterDict({"bias": torch.zeros(int(model.config.vocab_size))})
         parts["head"] = torch.nn.ModuleDict({"dense": dense, "shift": shift})
     return torch.nn.ModuleDict(parts)
+
+
+def fit_head(encoder: TermEncoder, passages: Sequence[str], length: int) -> None:
+    """Give a bare encoder a masked-LM head without training: the linear map of its states that comes nearest
+    to the word embedding of the token read (ridge regression), and a shift that leaves START_TERMS terms a
+    text above 0.
+    """
+    import torch
+
+    tokens = Ragged.of(encoder.tokenizer.tokens(passages, length))
+    words = encoder.module["model"].get_input_embeddings().weight.detach().float()
+    width = words.shape[1]
+    left = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=words.device)
+    right = torch.zeros(width + 1, width, dtype=torch.float64, device=words.device)
+    batches = np.array_split(np.arange(len(passages)), max(1, len(passages) // 16))
+    for rows in batches:
+        ids, mask = encoder.batch(tokens, rows)
+        with torch.inference_mode():
+            states = encoder.states(ids, mask)[mask > 0].double()
+            states = torch.cat([states, torch.ones_like(states[:, :1])], 1)
+            left += states.T @ states
+            right += states.T @ words[ids[mask > 0]].double()
+    left += 1e-3 * left.diagonal().mean() * torch.eye(width + 1, dtype=torch.float64, device=left.device)
+    solved = torch.linalg.solve(left, right).float()
+    head = encoder.module["head"]
+    with torch.no_grad():
+        head["dense"].weight.copy_(solved[:-1].T)
+        head["dense"].bias.copy_(solved[-1])
+        found = []
+        for rows in batches[:4]:
+            ids, mask = encoder.batch(tokens, rows)
+            logits = encoder.logits(ids, mask).float().masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
+            found.append(logits.topk(min(START_TERMS, encoder.terms), dim=1).values[:, -1])
+        head["shift"]["bias"].fill_(-float(torch.cat(found).mean()))
+
+
+def rest_below(encoder: TermEncoder, layers: int) -> None:
+    """Freeze all of the model but its last *layers* and the head."""
+    import torch
+
+    model = encoder.module["model"]
+    count = int(model.config.num_hidden_layers)
+    stack = next(
+        part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == count
+    )
+    learning = {id(value) for layer in stack[-layers:] for value in layer.parameters()}
+    own = {id(value) for name, value in model.named_parameters() if name.startswith(("cls.", "vocab_"))}
+    words = id(model.get_input_embeddings().weight)
+    for value in model.parameters():
+        value.requires_grad_(id(value) in learning or (id(value) in own and id(value) != words))
