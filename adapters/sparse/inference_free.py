@@ -56,7 +56,10 @@ class InferenceFreeSparse(SparseAdapter):
         """The model, and where the query weights come from."""
         told = super().notes(task)
         if self.settings.train == "corpus":
-            told = (*told, "training this short does not show the paper's gain of IDF-aware over plain scoring")
+            told = (
+                *told,
+                "training this short does not show the paper's gain of IDF-aware over plain scoring",
+            )
         if self.settings.idf == "none":
             return (*told, "every query term weighs 1: plain document-only SPLADE, the paper's baseline")
         folder = find_model(self.settings.model, self.settings.revision, self.name).folder
