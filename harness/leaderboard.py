@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.columns import Before, Method, TaskResults, methods_of, pool, task_
 from harness.errors import TouchstoneError
 from harness.parallel import each
 from harness.ranking import Pair, Pool
-from harness.record import Cost, Latency, Record, read_bytes, record_of
+from harness.record import Cost, Latency, Record, migrated, read_bytes, record_of
 from harness.scores import Summary
 from harness.spec import digest
 from harness.standings import item_weights, standings, summaries_of
@@ -144,6 +145,17 @@ def _headers(_: None, paths: Sequence[Path]) -> list[tuple[Record, str]]:
         header.run.method.key  # noqa: B018  worked out here, by one of several processes, and kept
         found.append((header, hashlib.sha256(text).hexdigest()[:32]))
     return found
+
+
+def whole(header: Record, text: bytes) -> Record:
+    """The record that *header* was made of, from the bytes that it was made of: they were checked then."""
+    body = migrated(json.loads(text), header.id)
+    cost = replace(header.cost, phases=body["cost"].get("phases", {}))
+    latency = header.latency
+    if latency:
+        latency = replace(latency, hardware=body["latency"]["hardware"])
+    given = {name: body.get(name, {}) for name in ("provenance", "counts")}
+    return replace(header, cost=cost, latency=latency, **given)
 
 
 def _column(shared: _Shared, name: str) -> TaskResults:

@@ -165,7 +165,7 @@ class RunSpec:
             }
         )
 
-    @property
+    @cached_property
     def command(self) -> str:
         """The command line that makes this run."""
         parts = ["touchstone", "run", "--task", self.task.name, "--method", self.method.expression]

@@ -65,12 +65,8 @@ class Store:
 
     def folder(self, record: Record) -> Path:
         """Where a record is kept."""
-        return (
-            self.root
-            / Path(*map(slug, record.run.task.name.split("/")))
-            / slug(record.run.method.name)
-            / record.id
-        )
+        parts = [*record.run.task.name.split("/"), record.run.method.name]
+        return self.root.joinpath(*map(slug, parts), record.id)
 
     def put(
         self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None

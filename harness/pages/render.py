@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
-
 from harness import format
 from harness.catalog import shipped
-from harness.spec import Json
+from harness.pages.cells import Cells, soft
 
 FORMATS = (
     format.duration,
@@ -29,12 +26,13 @@ FORMATS = (
 
 @dataclass(frozen=True)
 class Renderer:
-    """Pages from the templates. names: what every template may use.
+    """Pages from the templates. cells: what large tables hold, `show` in templates; names: what every template may use.
 
     There is one environment a depth of folders, in which ``root`` leads to the site's top: so imported macros
     are made once and not for every page.
     """
 
+    cells: Callable[[str], Cells]
     names: Mapping[str, Any]
     environments: dict[str, jinja2.Environment] = field(default_factory=dict)
 
@@ -48,7 +46,7 @@ class Renderer:
 
     def _environment(self, root: str) -> jinja2.Environment:
         env = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(shipped("site") / "templates"),
+            loader=jinja2.FunctionLoader(lambda name: _source(name, root)),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -59,29 +57,19 @@ class Renderer:
             env.filters[function.__name__] = function
         env.filters |= {"interval": format.interval_text, "soft": soft, "shell": shlex.quote, "count": count}
         env.tests["web"] = lambda text: str(text).startswith(("https://", "http://"))
-        env.globals |= {**self.names, "root": root}
+        env.globals |= {**self.names, "root": root, "show": self.cells(root)}
         return env
 
 
-def soft(name: str) -> Markup:
-    """A long name that may break after its brackets, commas and the like; escaped."""
-    return Markup("<wbr>").join(re.split(r"(?<=[(,+/:=])", name)) if len(name) > 12 else escape(name)
+def _source(name: str, root: str) -> str:
+    """A template in which the way to the top is text: a page has tens of them."""
+    text = (shipped("site") / "templates" / name).read_text(encoding="utf-8")
+    return text.replace("{{ root }}", root)
 
 
 def count(number: int) -> str:
     """``14,042``."""
     return f"{number:,}"
-
-
-def told(name: str, value: Json) -> str:
-    """A piece of provenance in words: sizes as sizes, what is inside after its name."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key.removesuffix('_bytes')} {told(key, inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(told(name, inner) for inner in value)
-    if name.endswith("_bytes") and isinstance(value, int | float):
-        return format.size(value)
-    return str(value)
 
 
 @lru_cache(maxsize=1)

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from harness.columns import TaskResults, competitors, hardware_of, item_scores
+from harness.leaderboard import whole
+from harness.pages import terms
 from harness.pages.links import folder_of
-from harness.pages.render import told
 from harness.pages.site import put
 from harness.record import RECORD_FILE, Record, read_bytes, record_of
-from harness.spec import Json
+from harness.spec import Json, Published
 
 if TYPE_CHECKING:
     from harness.pages.site import Site
 
 LOWEST = 10  # items shown
-OWN = ("command", "files", "finished")  # provenance that has a place of its own on the page
+SMALL = 1 << 20  # bytes of a file that is read whole
 
 
-@dataclass(frozen=True)
-class File:
-    """A stored file offered for download. sound: it is what the record says; missing files have no bytes."""
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What the runs of a task share: published numbers by method and measure, and their column."""
 
-    name: str
-    bytes: int
-    sha256: str
-    sound: bool
+    column: TaskResults
+    published: Mapping[str, Mapping[str, Published]]
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """The rows of items up to their scores."""
+        return [terms.item_head(item) for item in self.column.items]
+
+    @cached_property
+    def lowest(self) -> tuple[list[list[int]], list[list[float]]]:
+        """For each column the places of its lowest items, and their scores."""
+        values = self.column.values
+        places = np.argsort(values, axis=0, kind="stable")[:LOWEST]
+        return places.T.tolist(), np.take_along_axis(values, places, 0).T.tolist()
 
 
 @dataclass(frozen=True)
@@ -47,26 +61,29 @@ def write(site: Site, task: str) -> dict[str, str]:
     """The pages of all runs of one task."""
     column = site.results.tasks[task]
     around = neighbours(site, column)
-    published: dict[str, dict[str, Any]] = {}
+    published: dict[str, dict[str, Published]] = {}
     for one in column.task.published:
         published.setdefault(one.method, {})[one.measure] = one
+    shared = Shared(column, published)
     made: dict[str, str] = {}
     for header in site.by_task[task]:
-        made |= _write(site, header, around.get(header.id, Around()), published)
+        made |= _write(site, header, around.get(header.id, Around()), shared)
     return made
 
 
-def _write(site: Site, header: Record, around: Around, published: Mapping[str, Any]) -> dict[str, str]:
+def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[str, str]:
     """The page of one run; a large site has a hundred thousand of them, so everything here is done once."""
-    column = site.results.tasks[header.run.task.name]
+    column = shared.column
     held = f"{site.store.folder(header)}/"
     text = read_bytes(Path(held + RECORD_FILE))
-    record = record_of(text, held)
+    sha256 = hashlib.sha256(text).hexdigest()
+    same = sha256.startswith(site.results.digests[header.id])
+    record = whole(header, text) if same else record_of(text, held)
     told_files = record.provenance.get("files")
     named = told_files if isinstance(told_files, dict) else {}
-    hashes = {RECORD_FILE: (len(text), hashlib.sha256(text).hexdigest())} | _hashes(held, named)
+    hashes = {RECORD_FILE: (len(text), sha256)} | _hashes(held, named)
     others = [one for one in (around.above, around.below, around.newer) if one]
-    numbers = published.get(header.run.method.name, {})
+    numbers = shared.published.get(header.run.method.name, {})
     name, standing = site.results.methods[header.run.method.key].name, site.standing(header)
     inputs: Json = [
         site.digests([header]),
@@ -79,25 +96,23 @@ def _write(site: Site, header: Record, around: Around, published: Mapping[str, A
 
     def context() -> dict[str, Any]:
         target = f"{site.folder}/{folder_of(path)}/"
-        Path(target).mkdir()
+        os.mkdir(target)
         for file in hashes:
             put(held + file, target + file)
+        rows = lowest(site, shared, record)
         return {
             "record": record,
             "method": site.results.methods[header.run.method.key],
             "standing_of_it": standing,
-            "folder": folder_of(path),
             "around": around,
             "others": others,
             "published": numbers,
-            "files": _files(named, hashes),
-            "lowest": lowest(site, column, record),
-            "hardware": hardware_of(record),
-            "provenance": [
-                (file.replace("_", " ").capitalize(), told(file, value))
-                for file, value in record.provenance.items()
-                if file not in OWN
-            ],
+            "scores": terms.score_rows(record, numbers),
+            "cost": terms.cost_terms(record, hardware_of(record)),
+            "ran": terms.ran_terms(record),
+            "files": _files(named, hashes, "../" + folder_of(path)),
+            "lowest": Markup("\n".join(rows)),
+            "lowest_count": len(rows),
         }
 
     return site.page("run.html", path, inputs, context)
@@ -110,8 +125,10 @@ def _hashes(folder: str, names: Iterable[str]) -> dict[str, tuple[int, str]]:
         path = Path(folder + name)
         if name != path.name or path.is_symlink() or not path.is_file():
             continue
-        with path.open("rb") as handle:
-            found[name] = path.stat().st_size, hashlib.file_digest(handle, "sha256").hexdigest()
+        with path.open("rb", buffering=0) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            small = hashlib.sha256(handle.read()) if size < SMALL else hashlib.file_digest(handle, "sha256")
+            found[name] = size, small.hexdigest()
     return found
 
 
@@ -127,27 +144,29 @@ def neighbours(site: Site, column: TaskResults) -> dict[str, Around]:
     return around
 
 
-def lowest(site: Site, column: TaskResults, record: Record) -> list[tuple[str, float]]:
-    """The items with the lowest score of the main measure: (item, score), lowest first."""
-    measure = record.run.task.main_measure
+def lowest(site: Site, shared: Shared, record: Record) -> list[str]:
+    """A row for each of the items with the lowest score of the main measure, lowest first."""
+    measure, column = record.run.task.main_measure, shared.column
     if record.status != "done" or measure not in record.scores:
         return []
     key = record.run.method.key
     if key in column.current and column.current[key].id == record.id and measure == column.task.main_measure:
-        items: Sequence[str] = column.items
-        values = column.values[:, column.places[key]]
+        places, scores = (held[column.places[key]] for held in shared.lowest)
+        heads = [shared.heads[place] for place in places]
     else:
         table = item_scores(site.store, record, ["item", measure])
-        items, values = table.column("item").to_pylist(), table.column(measure).to_numpy()
-    order = np.argsort(values, kind="stable")[:LOWEST]
-    return [(items[place], float(values[place])) for place in order]
+        values = table.column(measure).to_numpy()
+        order = np.argsort(values, kind="stable")[:LOWEST]
+        heads = [terms.item_head(table.column("item")[place].as_py()) for place in order.tolist()]
+        scores = values[order].tolist()
+    return terms.item_rows(heads, scores)
 
 
-def _files(wanted: Mapping[str, Any], hashes: Mapping[str, tuple[int, str]]) -> list[File]:
+def _files(wanted: Mapping[str, Any], hashes: Mapping[str, tuple[int, str]], folder: str) -> Markup:
     """What the store holds of a run; files that the record names and the store lacks are listed."""
-    files = [
-        File(name, size, text, name == RECORD_FILE or wanted.get(name) == text)
-        for name, (size, text) in hashes.items()
+    rows = [
+        terms.file_row(name, held, name == RECORD_FILE or wanted.get(name) == held[1], folder)
+        for name, held in hashes.items()
     ]
-    missing = sorted(set(wanted) - set(hashes))
-    return files + [File(name, 0, str(wanted[name]), False) for name in missing]
+    rows += [terms.missing_row(name, str(wanted[name])) for name in sorted(set(wanted) - set(hashes))]
+    return Markup("\n".join(rows))

@@ -17,6 +17,7 @@ from harness.columns import Method, TaskResults
 from harness.exchange.reported import Reported
 from harness.leaderboard import WORTH, Results
 from harness.model_cards import ModelCard, licence_of, read_cards, size_class
+from harness.pages.cells import Cells
 from harness.pages.links import Links, file_names, folder_of
 from harness.pages.render import Renderer, code_digest
 from harness.parallel import each
@@ -76,7 +77,8 @@ class Site:
         if self.before and self.manifest.get(path) == found and self.take_over(path):
             return {path: found}
         text = self.renderer.page(template, path, context())
-        (self.folder / path).write_bytes(text)
+        with open(f"{self.folder}/{path}", "wb", buffering=0) as file:
+            file.write(text)
         return {path: found}
 
     def take_over(self, path: str) -> bool:
@@ -130,6 +132,7 @@ class Site:
         """The templates with what all of them use."""
         methods = self.results.methods
         return Renderer(
+            lambda root: Cells(root, self.links, methods),
             {
                 "links": self.links,
                 "results": self.results,
@@ -139,7 +142,7 @@ class Site:
                 "size_of": lambda method: size_class(method.models, self.cards),
                 "licence_of": lambda method: licence_of(method.models, self.cards),
                 "standing": self.standing,
-            }
+            },
         )
 
     def standing(self, record: Record) -> str:
