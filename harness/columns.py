@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.tasks.choose import GROUPED
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Doubles = npt.NDArray[np.float64]
 INPUTS = b"touchstone.inputs"  # metadata of a written file: what its scores were read from
@@ -231,28 +233,50 @@ def _repeated(names: Sequence[str], places: npt.NDArray[np.int64]) -> pa.Diction
 
 def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
     """Item ids, float64[n, m] of *measure* and the items' groups of runs over the same items."""
-    columns = ["item", measure, *(["group"] if measure in GROUPED else [])]
-    tables = [item_scores(store, record, columns) for record in records]
-    first = tables[0].column("item")
-    for record, table in zip(records, tables, strict=True):
-        if not table.column("item").equals(first):
-            raise TouchstoneError("its items are not those of the other runs", where=f"run {record.id}")
-    values = np.stack([table.column(measure).to_numpy().astype(np.float64) for table in tables], axis=1)
+    first = item_scores(store, records[0], ["item", *(["group"] if measure in GROUPED else [])])
+    items, stored = first.column("item"), b""
+    values = np.empty((len(items), len(records)))
+    for place, record in enumerate(records):
+        with _opened(store, record) as (file, held):
+            found = _stored_items(file, held)
+            same = found == stored != b"" or file.read(["item"], use_threads=False).column("item").equals(items)
+            if not same:
+                raise TouchstoneError("its items are not those of the other runs", where=f"run {record.id}")
+            stored = found
+            values[:, place] = file.read([measure], use_threads=False).column(measure).to_numpy()
     groups = np.zeros(len(values), np.int32)
     if measure in GROUPED:
-        groups = np.unique(tables[0].column("group").to_pylist(), return_inverse=True)[1].astype(np.int32)
-    return tuple(first.to_pylist()), values, groups
+        groups = np.unique(first.column("group").to_pylist(), return_inverse=True)[1].astype(np.int32)
+    return tuple(items.to_pylist()), values, groups
+
+
+def _stored_items(file: pq.ParquetFile, held: bytes) -> bytes:
+    """The column of item ids as stored: equal bytes need not be decoded to be the same. b"" of many pieces."""
+    if file.num_row_groups != 1:
+        return b""
+    chunk = file.metadata.row_group(0).column(file.schema.names.index("item"))
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    head = f"{chunk.num_values} {chunk.compression} {chunk.encodings} "
+    return head.encode() + held[start : start + chunk.total_compressed_size]
 
 
 def item_scores(store: Store, record: Record, columns: Sequence[str] | None = None) -> pa.Table:
     """The per-item scores of a run; one read without threads, which for small files costs the least."""
+    with _opened(store, record) as (file, _):
+        return file.read(columns=columns, use_threads=False)
+
+
+@contextmanager
+def _opened(store: Store, record: Record) -> Iterator[tuple[pq.ParquetFile, bytes]]:
+    """The file of the per-item scores of a run, and its bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = store.folder(record) / ITEMS_FILE
     try:
-        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
-            return file.read(columns=columns, use_threads=False)
+        held = path.read_bytes()
+        with pq.ParquetFile(pa.BufferReader(held)) as file:
+            yield file, held
     except (OSError, ValueError, KeyError) as error:
         raise TouchstoneError(
             "cannot read the per-item scores", where=str(path.parent), why=str(error)

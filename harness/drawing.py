@@ -106,24 +106,30 @@ def scatter(spots: Sequence[Spot], scale: Scale, name: str) -> Markup:
 def shares(rows: Mapping[str, Sequence[float]], steps: Sequence[str], words: Words) -> Markup:
     """Stacked bars: for each name how its items spread over the *steps* of the score, together 1."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.transforms import Affine2D
 
     height = 26.0 * len(rows) + 46.0
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
-    ax = figure.add_axes((0.3, 0.0, 0.7, 1.0))
-    ax.set(xlim=(-0.005, 1.02), ylim=(height, 0.0))
-    ax.axis("off")
-    places = [26.0 * row + 16.0 for row in range(len(rows))]
-    left = [0.0] * len(rows)
-    for shade, parts in zip(SHADES, zip(*rows.values(), strict=True), strict=True):
-        ax.barh(places, parts, 18.0, left, color=shade, ec="none")
-        left = [before + part for before, part in zip(left, parts, strict=True)]
-    for name, y in zip(rows, places, strict=True):
+    # Straight on the figure, across as a share and down in pixels: axes take half of the time of a picture.
+    across = 0.7 * WIDTH / 1.025
+    place = Affine2D().scale(across, -1.0).translate(0.3 * WIDTH + 0.005 * across, height)
+
+    def bar(x: float, y: float, wide: float, high: float, shade: str) -> None:
+        box = Rectangle((x, y - high / 2), wide, high, color=shade, ec="none", transform=place)
+        figure.add_artist(box)
+
+    for row, (name, parts) in enumerate(rows.items()):
+        y, x = 26.0 * row + 16.0, 0.0
+        for shade, part in zip(SHADES, parts, strict=True):
+            bar(x, y, part, 18.0, shade)
+            x += part
         text = name if len(name) <= 24 else name[:23] + "…"
-        ax.text(-0.012, y + 4, text, color=INK, fontsize=13, ha="right", parse_math=False)
+        figure.text(-0.012, y + 4, text, color=INK, fontsize=13, ha="right", parse_math=False, transform=place)
     for number, (shade, step) in enumerate(zip(SHADES, steps, strict=True)):
         x = number / len(steps)
-        ax.barh(height - 20, 0.022, 12.0, x, color=shade, ec="none")
-        ax.text(x + 0.03, height - 16, step, color=QUIET, fontsize=12)
+        bar(x, height - 20, 0.022, 12.0, shade)
+        figure.text(x + 0.03, height - 16, step, color=QUIET, fontsize=12, transform=place)
     return _svg(figure, words)
 
 
