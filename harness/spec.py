@@ -57,7 +57,7 @@ class MethodSpec:
         """One key for all names of an adapter with the same settings."""
         return digest(self.identity)
 
-    @property
+    @cached_property
     def expression(self) -> str:
         """What to type after ``--method`` to get this method: ``bm25(b=0.75,k1=1.2)``."""
         shown = ",".join(f"{key}={_shown(value)}" for key, value in sorted(self.settings.items()))

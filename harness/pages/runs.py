@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Shared:
 
     column: TaskResults
     published: Mapping[str, Mapping[str, Published]]
+    terms: dict[tuple[str, str], str] = field(default_factory=dict)  # told of several runs
 
     @cached_property
     def heads(self) -> list[str]:
@@ -109,7 +110,7 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
             "published": numbers,
             "scores": terms.score_rows(record, numbers),
             "cost": terms.cost_terms(record, hardware_of(record)),
-            "ran": terms.ran_terms(record),
+            "ran": terms.ran_terms(record, shared.terms),
             "files": _files(named, hashes, "../" + folder_of(path)),
             "lowest": Markup("\n".join(rows)),
             "lowest_count": len(rows),

@@ -5,9 +5,7 @@ What a record holds is escaped; numbers are formatted here and need no escaping.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -68,8 +66,11 @@ def cost_terms(record: Record, hardware: str) -> Markup:
     return Markup(terms(found | {"Hardware": safe(hardware)}))
 
 
-def ran_terms(record: Record) -> Markup:
-    """What ran: the method and the task as specified, and what the record tells of how it came about."""
+def ran_terms(record: Record, known: dict[tuple[str, str], str]) -> Markup:
+    """What ran: the method and the task as specified, and what the record tells of how it came about.
+
+    known: terms of other runs by name and value, which grow: machines and versions are those of many runs.
+    """
     run = record.run
     found = {
         "Method": f"<code>{safe(run.method.expression)}</code>",
@@ -78,7 +79,7 @@ def ran_terms(record: Record) -> Markup:
         "Items": f"the first {run.limit:,}" if run.limit else "all",
     }
     more = [
-        _packed(name, json.dumps(value)) if isinstance(value, dict | list) else _term(name, value)
+        _known(name, value, known) if isinstance(value, dict | list) else _term(name, value)
         for name, value in record.provenance.items()
         if name not in OWN
     ]
@@ -93,10 +94,11 @@ def _asked(task: TaskSpec) -> str:
     return ", ".join(words)
 
 
-@lru_cache(maxsize=1 << 12)
-def _packed(name: str, text: str) -> str:
-    """A term from its JSON: machines and versions are those of many runs."""
-    return _term(name, json.loads(text))
+def _known(name: str, value: Json, known: dict[tuple[str, str], str]) -> str:
+    key = name, repr(value)
+    if key not in known:
+        known[key] = _term(name, value)
+    return known[key]
 
 
 def _term(name: str, value: Json) -> str:
