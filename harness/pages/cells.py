@@ -66,6 +66,15 @@ class Cells:
         """A text linked to the page of a run."""
         return Markup(f"<a {self._to(record)}>{safe(text)}</a>")
 
+    def compared(self, record: Record, others: Sequence[Record]) -> Markup:
+        """Links to the comparisons of a run with others, by the names of their methods."""
+        links = [
+            f'<a href="{self.root}{safe(self.links.compare(record, other))}">'
+            f"{safe(self.methods[other.run.method.key].name)}</a>"
+            for other in others
+        ]
+        return Markup(",\n".join(links))
+
     def _to(self, record: Record, more: str = "") -> str:
         """The attributes of a link to a run: its page, and its command as what is shown on it."""
         href = self.root + self.links.run(record)

@@ -109,6 +109,7 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
             "others": others,
             "published": numbers,
             "scores": terms.score_rows(record, numbers),
+            "notes": terms.notes(record),
             "cost": terms.cost_terms(record, hardware_of(record)),
             "ran": terms.ran_terms(record, shared.terms),
             "files": _files(named, hashes, "../" + folder_of(path)),

@@ -42,6 +42,13 @@ def _beside(one: Published | None) -> str:
     return f'\n<td class="num">{value}</td><td class="text">{source}</td>\n'
 
 
+def notes(record: Record) -> Markup:
+    """What was counted and noted while a run was made, as items of a list."""
+    lines = [f"{safe(name.replace('_', ' '))}: {number:,}" for name, number in record.counts.items()]
+    lines += [safe(note) for note in record.notes]
+    return Markup("\n".join([f"<li>{line}</li>" for line in lines]))
+
+
 def cost_terms(record: Record, hardware: str) -> Markup:
     """What a run cost, and on what."""
     cost, latency, duration = record.cost, record.latency, format.duration
