@@ -239,7 +239,9 @@ def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
     for place, record in enumerate(records):
         with _opened(store, record) as (file, held):
             found = _stored_items(file, held)
-            same = found == stored != b"" or file.read(["item"], use_threads=False).column("item").equals(items)
+            same = found == stored != b"" or file.read(["item"], use_threads=False).column("item").equals(
+                items
+            )
             if not same:
                 raise TouchstoneError("its items are not those of the other runs", where=f"run {record.id}")
             stored = found
@@ -251,7 +253,7 @@ def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
 
 
 def _stored_items(file: pq.ParquetFile, held: bytes) -> bytes:
-    """The column of item ids as stored: equal bytes need not be decoded to be the same. b"" of many pieces."""
+    """The column of item ids as stored, which when equal need not be decoded; b"" of several pieces."""
     if file.num_row_groups != 1:
         return b""
     chunk = file.metadata.row_group(0).column(file.schema.names.index("item"))

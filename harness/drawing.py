@@ -125,7 +125,9 @@ def shares(rows: Mapping[str, Sequence[float]], steps: Sequence[str], words: Wor
             bar(x, y, part, 18.0, shade)
             x += part
         text = name if len(name) <= 24 else name[:23] + "…"
-        figure.text(-0.012, y + 4, text, color=INK, fontsize=13, ha="right", parse_math=False, transform=place)
+        figure.text(
+            -0.012, y + 4, text, color=INK, fontsize=13, ha="right", parse_math=False, transform=place
+        )
     for number, (shade, step) in enumerate(zip(SHADES, steps, strict=True)):
         x = number / len(steps)
         bar(x, height - 20, 0.022, 12.0, shade)

@@ -19,11 +19,11 @@ NO_MODEL, UNKNOWN = "no model", "unknown"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A model. parameters: in millions."""
+    """A model. parameters: in millions; licence: "unknown" where nothing tells."""
 
     name: str
-    licence: str
     parameters: float
+    licence: str = UNKNOWN
     url: str = ""
 
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from harness.catalog import Catalog, Suite
 from harness.columns import competitors, current_records, hardest, methods_of, pool
 from harness.errors import TouchstoneError
 from harness.execute import Session
-from harness.leaderboard import board, read_results
-from harness.record import Record
+from harness.leaderboard import board, read_results, whole
+from harness.record import Latency, Record, record_of, to_text
 from harness.spec import Json, MethodSpec
-from harness.store import Store
+from harness.store import ITEMS_FILE, Store
 from tests.boards import TOY, column, mean, methods, record, store_record
 from tests.test_execute import run
 
@@ -192,6 +193,31 @@ def test_runs_over_other_items_are_an_error(tmp_path: Path) -> None:
     store_record(store, record("dense", LOW[:5]), LOW[:5])
     with pytest.raises(TouchstoneError, match="items are not those of the other runs"):
         read_results(store, Catalog([]))
+
+
+def test_items_stored_in_another_way_are_the_same_items(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ways = ({}, {}, {"use_dictionary": False}, {"row_group_size": 2}, {"compression": "gzip"}, {})
+    for number, way in enumerate(ways):
+        made = store_record(store, record(f"m{number}", LOW + number / 100), LOW + number / 100)
+        file = store.folder(made) / ITEMS_FILE
+        pq.write_table(pq.read_table(file), file, **way)
+    found = read_results(store, Catalog([])).tasks["toy"]
+    for key, one in found.current.items():
+        number = int(one.run.method.name[1:])
+        assert np.array_equal(found.values[:, found.places[key]], LOW + number / 100)
+    assert found.items == tuple(f"q{number}" for number in range(len(LOW)))
+
+
+def test_what_a_header_lacks_is_taken_from_its_bytes(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), record("bm25", LOW)
+    latency = Latency(0.1, 0.2, 0.3, 4, 1, {"cpu": "x"})
+    made = replace(made, latency=latency, provenance={**made.provenance, "versions": {"numpy": "2"}})
+    for one in (made, record("broken", None)):
+        store_record(store, one, LOW if one.scores else None)
+        (header,) = (found for found in read_results(store, Catalog([])).records if found.id == one.id)
+        text = to_text(one).encode()
+        assert whole(header, text) == record_of(text, "here") == one
 
 
 def test_a_run_without_its_items_is_an_error(tmp_path: Path) -> None:

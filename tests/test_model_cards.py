@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapter import settings_doc
 from harness.catalog import shipped
 from harness.errors import TouchstoneError
 from harness.model_cards import ModelCard, card_of, licence_of, read_cards, size_class
+from harness.registry import find_adapters
 
 CARDS = {
-    "small": ModelCard("small", "MIT", 20.0),
-    "medium": ModelCard("medium", "Apache-2.0", 90.0),
-    "large": ModelCard("large", "MIT", 8_000.0),
+    "small": ModelCard("small", 20.0, "MIT"),
+    "medium": ModelCard("medium", 90.0, "Apache-2.0"),
+    "large": ModelCard("large", 8_000.0, "MIT"),
 }
 
 
@@ -47,3 +49,15 @@ def test_the_shipped_cards_are_sound(tmp_path: Path) -> None:
     (tmp_path / "models" / "x.yaml").write_text("- {name: x, licence: MIT, parameter: 1}\n")
     with pytest.raises(TouchstoneError, match="did you mean 'parameters'"):
         read_cards([tmp_path])
+
+
+def test_every_model_that_an_adapter_names_has_a_card() -> None:
+    cards = read_cards([shipped("suites")])
+    named = {
+        default
+        for adapter in find_adapters().adapters.values()
+        for name, default, _ in settings_doc(adapter)
+        if name in ("model", "language_model") and isinstance(default, str) and default
+    }
+    assert len(named) > 5
+    assert sorted(name for name in named if card_of(name, cards) is None) == []

@@ -85,7 +85,9 @@ class Cells:
         if record is None:
             return NOT_RUN
         if record.status == "failed":
-            return Markup(f'<td class="num" data-value=""><a class="failed" {self._to(record)}>FAILED</a></td>')
+            return Markup(
+                f'<td class="num" data-value=""><a class="failed" {self._to(record)}>FAILED</a></td>'
+            )
         if measure not in record.scores:
             return Markup(EMPTY)
         s = record.scores[measure]
@@ -123,7 +125,10 @@ class Cells:
         cells = []
         if timed:
             cells.append(
-                value(latency.p50, f"{format.latency(latency.p50)} <small>p95 {format.latency(latency.p95)}</small>")
+                value(
+                    latency.p50,
+                    f"{format.latency(latency.p50)} <small>p95 {format.latency(latency.p95)}</small>",
+                )
                 if latency
                 else EMPTY
             )
@@ -142,7 +147,6 @@ class Cells:
             joules = sum(cost.joules.values()) if cost.joules else None
             cells.append(UNKNOWN if joules is None else value(joules, f"{joules:,.0f} J"))
         return Markup("\n".join([*cells, value(index, format.size(index) if index else "–")]))
-
 
 
 def value(number: float, text: str) -> str:

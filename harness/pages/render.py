@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+
 from harness import format
 from harness.catalog import shipped
 from harness.pages.cells import Cells, soft
@@ -26,7 +27,8 @@ FORMATS = (
 
 @dataclass(frozen=True)
 class Renderer:
-    """Pages from the templates. cells: what large tables hold, `show` in templates; names: what every template may use.
+    """Pages from the templates. cells: what large tables hold, ``show`` there; names: what every template may
+    use.
 
     There is one environment a depth of folders, in which ``root`` leads to the site's top: so imported macros
     are made once and not for every page.

@@ -97,7 +97,7 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
 
     def context() -> dict[str, Any]:
         target = f"{site.folder}/{folder_of(path)}/"
-        os.mkdir(target)
+        Path(target).mkdir()
         for file in hashes:
             put(held + file, target + file)
         rows = lowest(site, shared, record)

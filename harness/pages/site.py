@@ -77,7 +77,7 @@ class Site:
         if self.before and self.manifest.get(path) == found and self.take_over(path):
             return {path: found}
         text = self.renderer.page(template, path, context())
-        with open(f"{self.folder}/{path}", "wb", buffering=0) as file:
+        with (self.folder / path).open("wb", buffering=0) as file:
             file.write(text)
         return {path: found}
 

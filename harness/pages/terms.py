@@ -53,11 +53,15 @@ def cost_terms(record: Record, hardware: str) -> Markup:
     """What a run cost, and on what."""
     cost, latency, duration = record.cost, record.latency, format.duration
     spent = ", ".join([f"{safe(phase)} {duration(seconds)}" for phase, seconds in cost.phases.items()])
-    device = "" if cost.peak_device_bytes is None else f"; on the device {format.size(cost.peak_device_bytes)}"
+    device = (
+        "" if cost.peak_device_bytes is None else f"; on the device {format.size(cost.peak_device_bytes)}"
+    )
     found = {
         "Time from nothing": duration(cost.cold_seconds),
         "Spent by this run": duration(cost.seconds) + (f", of it {spent}" if spent else ""),
-        "Found ready": f"what had taken {duration(cost.reused_seconds)}" if cost.reused_seconds else "nothing",
+        "Found ready": f"what had taken {duration(cost.reused_seconds)}"
+        if cost.reused_seconds
+        else "nothing",
         "Items a second": format.rate(cost.items_per_second) if cost.items_per_second else "not measured",
     }
     if latency:
