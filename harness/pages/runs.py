@@ -153,8 +153,9 @@ def lowest(site: Site, shared: Shared, record: Record) -> list[str]:
         return []
     key = record.run.method.key
     if key in column.current and column.current[key].id == record.id and measure == column.task.main_measure:
-        places, scores = (held[column.places[key]] for held in shared.lowest)
-        heads = [shared.heads[place] for place in places]
+        places, lows = shared.lowest
+        scores = lows[column.places[key]]
+        heads = [shared.heads[place] for place in places[column.places[key]]]
     else:
         table = item_scores(site.store, record, ["item", measure])
         values = table.column(measure).to_numpy()
