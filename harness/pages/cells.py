@@ -96,9 +96,15 @@ class Cells:
             f"<small>{format.interval_text(s)}</small></td>"
         )
 
-    def scores(self, record: Record, measures: Sequence[str]) -> Markup:
-        """The cells of several measures."""
-        return Markup("\n".join([self.score(record, measure) for measure in measures]))
+    def result(
+        self, record: Record, measures: Sequence[str], shown: Mapping[str, bool], timed: bool
+    ) -> Markup:
+        """The row of a run on the page of its task; shown and timed as for ``costs``."""
+        cells = [self.score(record, measure) for measure in measures]
+        cost = record.cost if record.status == "done" else None
+        cells.append(self.costs(cost, record.latency, shown, timed))
+        head = f'<tr>\n<th scope="row">{self.method_of(record)}</th>\n'
+        return Markup(head + "\n".join(cells) + "\n</tr>")
 
     def measured(self, record: Record) -> Markup:
         """The rows of a run on the page of its method: one a measure."""

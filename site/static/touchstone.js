@@ -8,7 +8,8 @@ const state = new URLSearchParams(location.hash.includes("=") ? location.hash.sl
 function valueOf(row, column) {
   const cell = row.cells[column];
   if (!cell) return "";
-  if ("value" in cell.dataset) return cell.dataset.value === "" ? "" : Number(cell.dataset.value);
+  const value = cell.getAttribute("data-value");
+  if (value !== null) return value === "" ? "" : Number(value);
   return cell.textContent.trim();
 }
 
