@@ -1,8 +1,8 @@
 """Exact search beside faiss' flat index and the heaps of BEIR and MTEB: ``python -m benchmarks.topk``.
 
-200,000 documents and 1,000 queries of 384 numbers, drawn at random. MTEB's side is its own code (the merge that
-BEIR wrote): torch's topk of each block of 50,000 documents, then a heap of pairs a query. It is handed finished
-vectors, and its reading of texts is left out.
+200,000 documents and 1,000 queries of 384 numbers, drawn at random. MTEB's side is its own code (the merge
+that BEIR wrote): torch's topk of each block of 50,000 documents, then a heap of pairs a query. It is handed
+finished vectors, and its reading of texts is left out.
 """
 
 from __future__ import annotations
