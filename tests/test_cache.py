@@ -156,9 +156,9 @@ def test_the_commands(session: Session) -> None:
     run(session, "fusion(methods=bm25+random)")
     listed = call("ls")
     assert listed.exit_code == 0, listed.output
-    assert "bm25s" in listed.output and "answers" in listed.output and "fusion(methods=bm25" in listed.output
+    assert "bm25 " in listed.output and "answers" in listed.output and "fusion(methods=bm25" in listed.output
     assert "assets, " in listed.output
-    assert "bm25s" not in call("ls", "--kind", "answers").output.replace("bm25", "")
+    assert "corpus" not in call("ls", "--kind", "answers").output
     sound = call("verify")
     assert sound.exit_code == 0 and " assets sound" in sound.output
     kept = call("gc", "--limit", "1")

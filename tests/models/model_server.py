@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ class ModelServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.calls: list[str] = []
         self.open = self.most_open = 0
+        self.pause = 0.0  # seconds that every request is kept open
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.open += 1
             server.most_open = max(server.most_open, server.open)
             fault = server.faults.pop(0) if server.faults else ""
+        time.sleep(server.pause)
         with server.lock:  # one model, one thread
             found = {} if fault else self._found(body)
             server.open -= 1  # before the client hears of it and asks for more

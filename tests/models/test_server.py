@@ -166,6 +166,7 @@ def test_too_long_a_prompt_gives_way_to_a_shorter_one(local: Any) -> None:
 
 def test_no_more_requests_at_once_than_agreed(server: ModelServer) -> None:
     model = load_language_model(LanguageModelSpec(server.name.replace("?", "?concurrency=3&")))
+    server.pause = 0.2
     model.generate_many(PROMPTS * 5, 2)
     assert 1 < server.most_open <= 3
 

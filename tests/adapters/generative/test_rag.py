@@ -11,6 +11,7 @@ from harness.answers import Texts
 from harness.errors import TouchstoneError
 from harness.execute import Session, read_answers
 from harness.models.language import LanguageModelSpec
+from harness.models.scoring import Work
 from harness.registry import make_adapter, parse_method
 from harness.spec import RunSpec
 from tests.needs import DATA, needs
@@ -75,7 +76,8 @@ def test_a_language_model_reads_the_passages(
 
 def test_braces_in_a_question_are_not_places(session: Session) -> None:
     class Echo:
-        truncated = 0
+        truncated = shortened = 0
+        work = Work()
 
         def generate(self, prompt: str, max_new_tokens: int) -> str:
             return f" {prompt}\nand more"
