@@ -136,3 +136,16 @@ def _visible(device: str) -> str:
     number = int(device.partition(":")[2] or 0)
     listed = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return listed[number] if number < len(listed) else str(number)
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on a device; 0 where the system does not say."""
+    if device.partition(":")[0] == "cuda":
+        import torch
+
+        free: int = torch.cuda.mem_get_info(torch.device(device))[0]
+        # What torch holds in reserve for itself is free too.
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    info = Path("/proc/meminfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)

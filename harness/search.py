@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from harness.answers import PAD, Floats, Ints
 from harness.errors import TouchstoneError
+from harness.gauges import free_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ LARGEST = 1 << 18  # documents of a block on an accelerator
 SHARE = 8  # a block of scores takes at most this part of what is free
 QUERY_TILE, DOC_TILE = 16, 64  # multiples from which on a product's bits do not depend on its size
 LOWEST = -(1 << 63)  # no candidate is as low
+UNTOLD = 1 << 30  # bytes taken as free where the system does not say
 
 
 @dataclass(frozen=True)
@@ -172,22 +173,8 @@ def _block(docs: npt.NDArray[np.float32], start: int, size: int) -> torch.Tensor
 
 def _block_sizes(spec: SearchSpec, n_queries: int, n_docs: int) -> tuple[int, int]:
     """Queries and documents of a block, as asked for or from free memory, in whole tiles."""
-    cells = free_bytes(spec.device) // (4 * SHARE)
+    cells = (free_bytes(spec.device) or UNTOLD) // (4 * SHARE)
     most = CACHED if spec.device == "cpu" else LARGEST
     docs = spec.docs or max(DOC_TILE, min(most, n_docs, cells // max(1, min(n_queries, 1024))))
     queries = spec.queries or max(QUERY_TILE, min(n_queries, cells // docs))
     return -(-queries // QUERY_TILE) * QUERY_TILE, -(-docs // DOC_TILE) * DOC_TILE
-
-
-def free_bytes(device: str) -> int:
-    """Memory that is free on the device; of the machine when it is a processor."""
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    info = Path("/proc/meminfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return 1 << 30

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from harness.models.batching import BatchLimits, torch_device_type
+from harness.gauges import free_bytes
+from harness.models.batching import BatchLimits
 from harness.models.network import Network
 
 SHARE = 0.7  # of the free bytes: the rest is for fragments and for what the arithmetic leaves out
 FLOAT = 4
-
-
-def free_bytes(device: str) -> int:
-    """Memory that is free on a device; 0 where the system does not say."""
-    if torch_device_type(device) == "cuda":
-        import torch
-
-        free: int = torch.cuda.mem_get_info(torch.device(device))[0]
-        # What torch holds in reserve for itself is free too.
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
 
 
 def bytes_per_token(network: Network, past: int, scored: float) -> float:

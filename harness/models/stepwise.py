@@ -25,12 +25,12 @@ from harness.models.language import (
     language_model_identity,
     load_language_model,
 )
+from harness.models.language import STORIES as STORIES
 from harness.models.profile import position_limit
 from harness.models.source import ModelFiles, find_model, from_folder, library_identity, require_neural
 from harness.spec import Json, digest
 
 Doubles = npt.NDArray[np.float64]
-STORIES = "stories260K"
 
 
 @dataclass(frozen=True)
