@@ -11,11 +11,15 @@ from typing import Any
 import numba
 import numpy as np
 
-CHUNK = 64  # scores looked at together: one comparison of all of them passes over most
+CHUNK = 32  # scores looked at together: one comparison of all of them passes over most
 
 
 def room(k: int) -> int:
-    """The length of the uint64 zeros that hold the candidates of one query."""
+    """The length of the uint64 zeros that hold the candidates of one query.
+
+    ``keep`` reads CHUNK back from this length: numba may run callers of it that it compiled before CHUNK
+    changed, which must not write past the end.
+    """
     return 2 * k + CHUNK + 1
 
 
@@ -42,8 +46,9 @@ def _keep(scores: Any, precedence: Any, best: Any, held: int, k: int, floor: Any
     """
     bits = scores.view(np.uint32)
     cut = score_of(best[-1]) if best[-1] else np.nextafter(floor, np.float32(np.inf))
-    for begin in range(0, len(scores), CHUNK):
-        end = min(begin + CHUNK, len(scores))
+    chunk = len(best) - 2 * k - 1
+    for begin in range(0, len(scores), chunk):
+        end = min(begin + chunk, len(scores))
         if largest_of(scores, begin, end) < cut:
             continue
         for i in range(begin, end):
@@ -96,11 +101,19 @@ def _finish(best: Any, held: int, by_precedence: Any, docs: Any, scores: Any) ->
     if held > k:
         select(best, held, k)
         held = k
-    ranked = np.sort(best[:held])[::-1]
-    for i in range(held):
-        down = np.uint32(ranked[i] & np.uint64(0xFFFFFFFF))
+    decode(np.sort(best[:held]), by_precedence, docs, scores)
+
+
+def _decode(rising: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
+    """Write candidates, sorted, from the last back to the first or to the first place that holds none."""
+    last = len(rising) - 1
+    for i in range(len(rising)):
+        candidate = rising[last - i]
+        if not candidate:
+            return
+        down = np.uint32(candidate & np.uint64(0xFFFFFFFF))
         docs[i] = by_precedence[np.uint32(0xFFFFFFFF) - down]
-        scores[i] = score_of(ranked[i])
+        scores[i] = score_of(candidate)
 
 
 candidate_of = numba.njit(cache=True)(_candidate)
@@ -108,4 +121,5 @@ largest_of = numba.njit(cache=True, fastmath={"nnan", "nsz"})(_largest)
 score_of = numba.njit(cache=True)(_score)
 select = numba.njit(cache=True)(_select)
 keep = numba.njit(cache=True)(_keep)
+decode = numba.njit(cache=True)(_decode)
 finish = numba.njit(cache=True)(_finish)

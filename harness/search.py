@@ -22,7 +22,7 @@ from harness.gauges import free_bytes
 if TYPE_CHECKING:
     import torch
 
-CACHED = 1 << 14  # documents of a block on a processor: more are no faster
+CACHED = 1 << 12  # documents of a block on a processor: their scores stay in its cache
 LARGEST = 1 << 18  # documents of a block on an accelerator
 SHARE = 8  # a block of scores takes at most this part of what is free
 QUERY_TILE, DOC_TILE = 16, 64  # multiples from which on a product's bits do not depend on its size
@@ -65,7 +65,10 @@ def top_k(
 def _compiled(
     queries: Floats, docs: npt.NDArray[np.float32], spec: SearchSpec, order: Ints, out: tuple[Ints, Floats]
 ) -> None:
-    """torch multiplies, numba keeps the best: one comparison a score, and no sorting of a block."""
+    """torch multiplies, numba keeps the best: one comparison a score, and no sorting of a block.
+
+    A document that holds NaN or inf shows in its product with any query, so one row of products is checked.
+    """
     import torch
 
     from harness.search_numba import Best
@@ -74,13 +77,17 @@ def _compiled(
     best = Best(len(queries), spec.k)
     with torch.inference_mode():
         padded = _padded(_finite(torch.tensor(queries)), QUERY_TILE)
+        room = torch.empty(min(len(padded), sizes[0]), sizes[1])  # one for all blocks: fresh pages are slow
         for start in range(0, len(docs), sizes[1]):
-            block = _finite(_block(docs, start, sizes[1]))
+            block = _block(docs, start, sizes[1])
             stop = min(start + sizes[1], len(docs))
             for first in range(0, len(queries), sizes[0]):
                 last = min(first + sizes[0], len(queries))
-                products = (padded[first : first + sizes[0]] @ block.T).numpy()
-                best.add(products[: last - first, : stop - start], order[start:stop], first)
+                part = padded[first : first + sizes[0]]
+                products = torch.mm(part, block.T, out=room[: len(part), : len(block)])
+                if not first and not products[0].sum().isfinite():  # seldom
+                    _finite(block)
+                best.add(products.numpy()[: last - first, : stop - start], order[start:stop], first)
     best.write(order, *out)
 
 

@@ -8,11 +8,11 @@ import numba
 import numpy as np
 
 from harness.answers import Floats, Ints
-from harness.best_numba import finish, keep, room
+from harness.best_numba import decode, keep, room, select
 
 
 class Best:
-    """The k best of all that was added, for each of n queries: n x (2k + 65) whole numbers."""
+    """The k best of all that was added, for each of n queries: n x ``room(k)`` whole numbers."""
 
     def __init__(self, n: int, k: int) -> None:
         self.k = k
@@ -28,7 +28,8 @@ class Best:
         """The rankings, into int32[n, k] and float32[n, k]; what is not filled stays as it is."""
         by_precedence = np.empty(len(precedence), np.int32)
         by_precedence[precedence] = np.arange(len(precedence), dtype=np.int32)
-        _write_all(self._best, self._held, by_precedence, docs, scores)
+        _select_all(self._best, self._held, self.k)
+        _decode_all(np.sort(self._best[:, : self.k]), by_precedence, docs, scores)  # numpy's sort is the faster
 
 
 def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> None:
@@ -36,10 +37,17 @@ def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> None:
         held[row] = keep(scores[row], precedence, best[row], held[row], k, np.float32(-np.inf))
 
 
-def _write(best: Any, held: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
+def _select(best: Any, held: Any, k: int) -> None:
+    for row in numba.prange(len(best)):
+        if held[row] > k:
+            select(best[row], held[row], k)
+
+
+def _decode_rows(rising: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
     for row in numba.prange(len(docs)):
-        finish(best[row], held[row], by_precedence, docs[row], scores[row])
+        decode(rising[row], by_precedence, docs[row], scores[row])
 
 
 _add_all = numba.njit(cache=True, parallel=True)(_add)
-_write_all = numba.njit(cache=True, parallel=True)(_write)
+_select_all = numba.njit(cache=True, parallel=True)(_select)
+_decode_all = numba.njit(cache=True, parallel=True)(_decode_rows)

@@ -1,4 +1,4 @@
-"""The compiled loop of ``harness.sparse``. Importing it needs numba."""
+"""The compiled loops of ``harness.sparse``. Importing it needs numba."""
 
 from __future__ import annotations
 
