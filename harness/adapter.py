@@ -18,7 +18,7 @@ from harness.answers import Answers, Rankings
 from harness.assets import Asset, Assets, Make
 from harness.meter import Meter
 from harness.scores import Scores
-from harness.spec import Json, Kind, MethodSpec
+from harness.spec import Json, Kind, MethodSpec, digest
 from harness.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Hashable)
+RUNTIME_BYTES = 2_000_000_000  # torch and a batch
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,27 @@ class Need:
     devices: int = 1
     model: str = ""
     assets: tuple[str, ...] = ()
+
+    @classmethod
+    def of_language_model(cls, spec: LanguageModelSpec) -> Need:
+        """torch, a batch and the weights; nothing for a model behind a server."""
+        from harness.models.language import language_model_bytes, language_model_identity
+
+        weights = language_model_bytes(spec)
+        if not weights:
+            return cls()
+        model = f"language model {digest(language_model_identity(spec))}"
+        return cls(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=model)
+
+    def __add__(self, other: Need) -> Need:
+        """Both at once, in one process."""
+        return Need(
+            self.bytes + other.bytes,
+            self.device_bytes + other.device_bytes,
+            max(self.devices, other.devices),
+            " and ".join(sorted({self.model, other.model} - {""})),
+            tuple(dict.fromkeys(self.assets + other.assets)),
+        )
 
 
 @dataclass(frozen=True)

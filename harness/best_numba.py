@@ -73,26 +73,36 @@ def _largest(scores: Any, begin: int, end: int) -> Any:
 
 
 def _select(values: Any, n: int, k: int) -> None:
-    """Move the k largest of values[:n] to the front, the least of them to place k - 1 (Hoare 1961)."""
+    """Move the k largest of values[:n] to the front, the least of them to place k - 1 (Hoare 1961, with
+    Lomuto's partition, which swaps without a branch that the processor could guess wrongly).
+    """
     left, right, wanted = 0, n - 1, k - 1
     while left < right:
-        middle = values[(left + right) >> 1]
-        i, j = left, right
-        while i <= j:
-            while values[i] > middle:
-                i += 1
-            while values[j] < middle:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if wanted <= j:
-            right = j
-        elif wanted >= i:
-            left = i
+        at = middle_of(values, left, (left + right) >> 1, right)
+        pivot = values[at]
+        values[at] = values[right]
+        store = left
+        for i in range(left, right):
+            value = values[i]
+            values[i] = values[store]
+            values[store] = value
+            store += np.int64(value > pivot)
+        values[right] = values[store]
+        values[store] = pivot
+        if store > wanted:
+            right = store - 1
+        elif store < wanted:
+            left = store + 1
         else:
             return
+
+
+def _middle(values: Any, a: int, b: int, c: int) -> int:
+    """Which of three places holds the middle value."""
+    first = values[a] < values[b]
+    if first == (values[b] < values[c]):
+        return b
+    return a if first == (values[c] < values[a]) else c
 
 
 def _finish(best: Any, held: int, by_precedence: Any, docs: Any, scores: Any) -> None:
@@ -117,6 +127,7 @@ def _decode(rising: Any, by_precedence: Any, docs: Any, scores: Any) -> None:
 
 
 candidate_of = numba.njit(cache=True)(_candidate)
+middle_of = numba.njit(cache=True)(_middle)
 largest_of = numba.njit(cache=True, fastmath={"nnan", "nsz"})(_largest)
 score_of = numba.njit(cache=True)(_score)
 select = numba.njit(cache=True)(_select)

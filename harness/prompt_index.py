@@ -12,15 +12,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.adapter import Context
+from harness.adapter import Context, Need
 from harness.answers import Floats, Ints, Rankings
+from harness.assets import asset_name
 from harness.fuse import minmax, summed
 from harness.late_interaction import TokenIndex, best_rows, max_sim
 from harness.models.late import TokenVectors
-from harness.prompt_reps import PromptEncoder, PromptSpec, Representations
+from harness.prompt_reps import MOST_TERMS, PromptEncoder, PromptSpec, Representations
 from harness.search import SearchSpec, top_k
 from harness.sparse import SparseIndex, SparseRows, build_sparse, open_sparse, search_sparse
 from harness.spec import Json
+from harness.tasks.base import Task
 from harness.tasks.rank import RankTask
 
 SHARD = 256  # texts: what an interruption loses at most
@@ -55,10 +57,21 @@ def prompt_encoder(spec: PromptSpec, context: Context) -> PromptEncoder:
     return PromptEncoder(spec, context.language_model(replace(spec.model, device=context.device)))
 
 
+def prompt_need(spec: PromptSpec, task: Task) -> Need:
+    """The model, and vectors and weights of 4,096 dimensions and 128 terms a document."""
+    need = Need.of_language_model(spec.model)
+    documents = len(task.corpus) if isinstance(task, RankTask) else 0
+    asset = (asset_name("prompt-reps", _key(spec, task)),) if isinstance(task, RankTask) else ()
+    return replace(need, bytes=need.bytes + documents * (4096 + 2 * MOST_TERMS) * 4, assets=asset)
+
+
+def _key(spec: PromptSpec, task: RankTask) -> dict[str, Json]:
+    return {"prompt": spec.identity, "corpus": task.corpus.digest, "role": "document"}
+
+
 def prompt_index(encoder: PromptEncoder, spec: PromptSpec, task: RankTask, context: Context) -> PromptIndex:
     """The representations of all documents, from the cache or made now, shard by shard."""
-    key: dict[str, Json] = {"prompt": spec.identity, "corpus": task.corpus.digest, "role": "document"}
-    asset = context.asset("prompt-reps", key, partial(_make, encoder, task, context.progress))
+    asset = context.asset("prompt-reps", _key(spec, task), partial(_make, encoder, task, context.progress))
     held = np.load(asset.path / "vectors.npy", mmap_mode="r")
     return PromptIndex(held, np.load(asset.path / "starts.npy"), open_sparse(asset.path / "sparse"))
 

@@ -66,7 +66,7 @@ class PromptEncoder:
     """Texts to representations."""
 
     def __init__(self, spec: PromptSpec, model: LanguageModel) -> None:
-        self._spec, self._model = spec, model
+        self._spec, self.model = spec, model
         self._front = len(model.encode(""))
         self._words: dict[str, tuple[int, ...]] = {}
 
@@ -77,7 +77,7 @@ class PromptEncoder:
         written = self._written(prompts)
         whole = [[*prompt, *tokens] for prompt, tokens in zip(prompts, written, strict=True)]
         places = [range(len(p) - 1, len(w)) for p, w in zip(prompts, whole, strict=True)]
-        found = self._model.states_and_logits(whole, places)
+        found = self.model.states_and_logits(whole, places)
         rows, vectors = [], []
         for text, (states, logits) in zip(texts, found, strict=True):
             kept = states if self._spec.variant.endswith("reps") else states.mean(axis=0, keepdims=True)
@@ -91,10 +91,10 @@ class PromptEncoder:
         """Token ids: the text is cut by itself, and once more where the window has no room."""
         before, after = self._around(role, block)
         own = self._bare(text)[: self._spec.text_tokens]
-        room = self._model.max_tokens - len(before) - len(after) - MOST_WORDS
+        room = self.model.max_tokens - len(before) - len(after) - MOST_WORDS
         if room < 1:
             raise TouchstoneError(
-                "the prompt leaves no room for a text", why=f"the model reads {self._model.max_tokens} tokens"
+                "the prompt leaves no room for a text", why=f"the model reads {self.model.max_tokens} tokens"
             )
         return [*before, *own[:room], *after]
 
@@ -117,13 +117,10 @@ class PromptEncoder:
             f"{theirs} in lowercase.{gap}"
         )
         answer = 'The words are: "' if count == "three words" else 'The word is: "'
+        if not self.model.chats:
+            return self.model.prompt_ids(f"{SYSTEM}\n{user}\n{answer}")
         chat = Chat((Message("system", SYSTEM), Message("user", user)))
-        try:
-            return [*self._model.prompt_ids(chat), *self._bare(answer)]
-        except TouchstoneError as error:
-            if "chat template" not in error.what:
-                raise
-        return self._model.prompt_ids(f"{SYSTEM}\n{user}\n{answer}")
+        return [*self.model.prompt_ids(chat), *self._bare(answer)]
 
     def _written(self, prompts: list[list[int]]) -> list[list[int]]:
         """The tokens that the model writes before its last representation, by the variant."""
@@ -131,14 +128,14 @@ class PromptEncoder:
             return [[] for _ in prompts]
         ends = re.compile(r'["\s]' if self._spec.variant == "first-word" else '"')
         found = []
-        for generated in self._model.generate_many(prompts, MOST_WORDS):
+        for generated in self.model.generate_many(prompts, MOST_WORDS):
             ids = list(generated.ids)
             cut = next((n for n in range(1, len(ids) + 1) if ends.search(self._told(ids[:n]))), len(ids) + 1)
             found.append(ids[: cut - 1])
         return found
 
     def _told(self, ids: list[int]) -> str:
-        return self._model.decode(ids).lstrip()
+        return self.model.decode(ids).lstrip()
 
     def terms(self, text: str) -> Ints:
         """The tokens that a sparse vector may hold: those of the text's lower-cased words, alone and without
@@ -154,7 +151,7 @@ class PromptEncoder:
         return np.array(sorted(kept), np.int32)
 
     def _bare(self, text: str) -> list[int]:
-        return self._model.encode(text)[self._front :]
+        return self.model.encode(text)[self._front :]
 
 
 def sparse_row(logits: Floats, terms: Ints) -> dict[int, float]:

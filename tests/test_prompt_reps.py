@@ -149,6 +149,7 @@ def test_chats_are_used_where_there_is_a_template(spec: LanguageModelSpec, model
 
     class Chatty:
         max_tokens = 512
+        chats = True
 
         def encode(self, text: str) -> list[int]:
             return model.encode(text)

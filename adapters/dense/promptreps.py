@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from harness.adapter import Adapter, Context, Paper
+from harness.adapter import Adapter, Context, Need, Paper
 from harness.answers import Answers
 from harness.errors import TouchstoneError
 from harness.models.language import LanguageModelSpec
 from harness.models.source import require_neural
-from harness.prompt_index import HybridSpec, prompt_encoder, prompt_index, prompt_rankings
+from harness.prompt_index import HybridSpec, prompt_encoder, prompt_index, prompt_need, prompt_rankings
 from harness.prompt_reps import PromptSpec, Variant
 from harness.spec import Json, Kind
 from harness.tasks.base import Task, blocks
@@ -71,6 +71,10 @@ class PromptReps(Adapter):
     def made_with(self) -> dict[str, Json]:
         """The model's identity and the prompt's."""
         return {"prompt": self.settings.prompt_spec().identity}
+
+    def need(self, task: Task) -> Need:
+        """The model, and the vectors."""
+        return prompt_need(self.settings.prompt_spec(), task)
 
     def notes(self, task: Task) -> tuple[str, ...]:
         """The model, and what a model without a chat template reads."""

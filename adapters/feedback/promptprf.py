@@ -10,12 +10,19 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 
-from harness.adapter import Adapter, Context, Paper
+from harness.adapter import Adapter, Context, Need, Paper
 from harness.answers import PAD, Answers, Ints, Rankings
 from harness.errors import TouchstoneError
 from harness.models.language import Chat, LanguageModel, LanguageModelSpec, language_model_identity
 from harness.models.source import require_neural
-from harness.prompt_index import HybridSpec, PromptIndex, prompt_encoder, prompt_index, prompt_rankings
+from harness.prompt_index import (
+    HybridSpec,
+    PromptIndex,
+    prompt_encoder,
+    prompt_index,
+    prompt_need,
+    prompt_rankings,
+)
 from harness.prompt_reps import PromptEncoder, PromptSpec, Representations
 from harness.spec import Json, Kind, digest
 from harness.tasks.base import Task, blocks
@@ -99,6 +106,12 @@ class PromptPrf(Adapter):
             made["extractor"] = language_model_identity(self.settings.extractor_spec())
         return made
 
+    def need(self, task: Task) -> Need:
+        """Both models, or the one that does both, and the vectors."""
+        s = self.settings
+        need = prompt_need(s.prompt_spec(), task)
+        return need + Need.of_language_model(s.extractor_spec()) if s.depth and s.extractor else need
+
     def notes(self, task: Task) -> tuple[str, ...]:
         """The models, and what is the project's own."""
         s = self.settings
@@ -138,7 +151,7 @@ class PromptPrf(Adapter):
             model = context.language_model(self.settings.extractor_spec(context.device))
             features = self._features(task, np.unique(docs[docs != PAD]), model, context)
         return {
-            item: self._block([features[doc] for doc in row.tolist() if doc != PAD], model)
+            item: self._block([features[doc] for doc in row.tolist() if doc != PAD], encoder.model)
             for item, row in enumerate(docs)
         }
 
@@ -196,19 +209,14 @@ class PromptPrf(Adapter):
         ask, most = ASKS[self.settings.feature]
         cut = [" ".join(text.split()[: self.settings.passage_words]) for text in passages]
         texts = [f'Passage: "{text}"\n{ask}' for text in cut]
-        try:
-            model.prompt_ids(Chat.ask(texts[0]))
-            prompts: list[Chat | str] = [Chat.ask(text) for text in texts]
-        except TouchstoneError as error:
-            if "chat template" not in error.what:
-                raise
-            prompts = [f"{text}\n" for text in texts]
+        prompts = [Chat.ask(text) if model.chats else f"{text}\n" for text in texts]
         found = [" ".join(told.text.split()) for told in model.generate_many(prompts, most)]
         if self.settings.feature == "cot-keywords":
             found = [text.rpartition("Keywords:")[2].strip() for text in found]
         return found
 
     def _block(self, features: Sequence[str], model: LanguageModel) -> str:
+        """Cut in tokens of the model that reads it."""
         s, front = self.settings, len(model.encode(""))
         cut = [model.decode(model.encode(text)[front:][: s.feature_tokens]).strip() for text in features]
         told = " ".join(f"{rank}) {text}" for rank, text in enumerate(cut, 1) if text)

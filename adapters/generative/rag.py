@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from harness.adapter import Adapter, Context, Paper
+from harness.adapter import Adapter, Context, Need, Paper
 from harness.answers import PAD, Answers, Rankings, Texts
 from harness.data.kilt import pages_of
 from harness.errors import TouchstoneError
@@ -86,6 +86,10 @@ class Rag(Adapter):
         if self.settings.reader == EXTRACTIVE:
             return {}
         return {"language_model": language_model_identity(self._spec("cpu"))}
+
+    def need(self, task: Task) -> Need:
+        """The reader's; the retriever is a run of its own."""
+        return Need() if self.settings.reader == EXTRACTIVE else Need.of_language_model(self._spec("cpu"))
 
     def run(self, task: Task, context: Context) -> Iterator[Answers]:
         """Blocks of BLOCK items."""

@@ -16,11 +16,10 @@ from harness.models.language import (
     LanguageModelSpec,
     Request,
     counted,
-    language_model_bytes,
     language_model_identity,
     require_language_model,
 )
-from harness.spec import Json, Kind, digest
+from harness.spec import Json, Kind
 from harness.tasks.base import Task, blocks
 from harness.tasks.choose import ChooseTask
 from harness.tasks.perplexity import PerplexityTask
@@ -30,7 +29,6 @@ LEAST, MOST = (
     512,
 )  # questions of a block: whole subjects, since they share the beginning of their prompts
 TEXTS = 64
-RUNTIME_BYTES = 2_000_000_000  # torch and a batch
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,8 @@ class HfLm(Adapter):
         return {"language_model": language_model_identity(self._spec("cpu"))}
 
     def need(self, task: Task) -> Need:
-        """The weights and torch; nothing for a model behind a server. Batches follow what is free."""
-        spec = self._spec("cpu")
-        weights = language_model_bytes(spec)
-        if not weights:
-            return Need()
-        model = f"language model {digest(language_model_identity(spec))}"
-        return Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=model)
+        """The model's."""
+        return Need.of_language_model(self._spec("cpu"))
 
     def notes(self, task: Task) -> tuple[str, ...]:
         """What counts as an answer where it is not the letter."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.adapter import Context, Paper
+from harness.adapter import Context, Need, Paper
 from harness.answers import PAD, Answers, Ints, Rankings
 from harness.dense import DenseAdapter, DenseSettings, DenseVectors
 from harness.errors import TouchstoneError
@@ -91,6 +91,13 @@ class Lattice(DenseAdapter):
         if self.settings.judge != "encoder":
             made["language_model"] = language_model_identity(self.settings.language_spec())
         return made
+
+    def need(self, task: Task) -> Need:
+        """The encoder's, and the judge's."""
+        need = super().need(task)
+        if self.settings.judge == "encoder":
+            return need
+        return need + Need.of_language_model(self.settings.language_spec())
 
     def notes(self, task: Task) -> tuple[str, ...]:
         """Who judged, and what is not the paper's."""

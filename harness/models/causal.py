@@ -36,6 +36,7 @@ class CausalModel:
         self._tokenizer = tokenizer
         self.identity = identity
         self.max_tokens = max_tokens
+        self.chats = tokenizer.chats
         self.truncated = 0
         self.shortened = 0
         self.work = Work()

@@ -90,6 +90,10 @@ class LanguageModel(Protocol):
         """The window: the most tokens the model reads."""
 
     @property
+    def chats(self) -> bool:
+        """Whether chats can be prompts: it has a chat template, or a server that has one."""
+
+    @property
     def truncated(self) -> int:
         """How many prompts were longer than the window and lost their beginning, since loading."""
 

@@ -167,6 +167,7 @@ class Llama2cTokenizer:
         self._words: dict[str, list[int]] = {}
         self.stop = frozenset({BOS, EOS})
         self.start = BOS
+        self.chats = False
 
     @classmethod
     def read(cls, path: Path, vocab_size: int) -> Llama2cTokenizer:

@@ -80,6 +80,7 @@ class ServerModel:
         self._root = Client(spec.base.removesuffix("/v1"), spec.timeout, spec.attempts)
         self._echoes: bool | None = None
         self.max_tokens = self._window()
+        self.chats = True
 
     def encode(self, text: str) -> list[int]:
         """Token ids by the server's own tokenizer, with what it puts in front."""

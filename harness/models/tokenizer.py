@@ -26,6 +26,10 @@ class Tokenizer(Protocol):
     def splits_words(self) -> bool:
         """Whether no token reaches over a space between two other characters."""
 
+    @property
+    def chats(self) -> bool:
+        """Whether it has a chat template."""
+
     def encode(self, text: str) -> list[int]:
         """Token ids, with what is put in front."""
 
@@ -53,6 +57,7 @@ class FolderTokenizer:
         self.stop = frozenset(e for e in (ends if isinstance(ends, list) else [ends]) if isinstance(e, int))
         bare, full = self._ids("a", special=False), self._ids("a", special=True)
         self.splits_words = _splits_words(self._tokenizer)
+        self.chats = bool(self._tokenizer.chat_template)
         self._after = len(full) - shared_start(full, bare) - len(bare)
 
     def encode(self, text: str) -> list[int]:
@@ -76,7 +81,7 @@ class FolderTokenizer:
 
     def encode_chat(self, chat: Chat) -> list[int]:
         """Token ids of the model's own chat template, which writes the special tokens itself."""
-        if not self._tokenizer.chat_template:
+        if not self.chats:
             raise no_template(self._folder)
         try:
             text: str = self._tokenizer.apply_chat_template(

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from adapters.dense.promptreps import PromptReps, Settings
+from harness.adapter import Need
 from harness.answers import Rankings
 from harness.errors import TouchstoneError
 from harness.execute import Session, read_answers
+from harness.models.language import LanguageModelSpec
 from harness.registry import parse_method
 from harness.spec import RunSpec
 from tests.models.tiny import write_language_model
@@ -46,6 +48,16 @@ def test_all_of_one_share_is_that_run(session: Session, folder: str, alpha: str,
 def test_a_vector_a_token_ranks_too(session: Session, folder: str) -> None:
     found = ranked(session, f"promptreps(model={folder},mode=dense,variant=multi-token-reps)")
     assert (found.docs[:, 0] >= 0).all() and np.isfinite(found.scores[:, 0]).all()
+
+
+def test_it_asks_for_the_models_memory_on_an_accelerator(session: Session, folder: str) -> None:
+    planned = session.plan(RunSpec(parse_method(f"promptreps(model={folder})"), session.catalog.task("toy")))
+    need = planned.adapter.need(planned.task)
+    model = Need.of_language_model(LanguageModelSpec(folder))
+    assert need.model == model.model and need.device_bytes == model.device_bytes > 2_000_000_000
+    assert need.bytes > model.bytes and not session.assets.has(need.assets[0])
+    session.answers(planned, quiet)
+    assert session.assets.has(need.assets[0])
 
 
 def test_a_share_beyond_one_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from adapters.feedback.promptprf import PromptPrf, Settings
 from harness.answers import Rankings
 from harness.errors import TouchstoneError
 from harness.execute import Session, read_answers
+from harness.models.language import LanguageModelSpec, load_language_model
 from harness.registry import parse_method
 from harness.spec import RunSpec
+from tests.models.model_server import serving
 from tests.models.tiny import write_language_model
 from tests.needs import needs
 from tests.test_execute import quiet
@@ -86,6 +89,19 @@ def test_blocks_are_in_rank_order_and_cut(folder: str, session: Session) -> None
     assert block.startswith("Related keywords from top documents: 1)")
     assert "3) cat"[:4] in block or len(model.encode(block)) >= 40
     assert "2)" not in block
+
+
+def test_features_of_a_model_behind_a_server(session: Session, folder: str, tmp_path: Path) -> None:
+    with serving(load_language_model(LanguageModelSpec(folder))) as server:
+        there = planned_of(session, f"promptprf(model={folder},extractor={server.name},{SHORT})")
+        found = read_answers(session.answers(there, quiet).path)
+        assert any("chat" in call for call in server.calls)
+    assert isinstance(found, Rankings) and (found.docs[:, 0] >= 0).all()
+    one = planned_of(session, f"promptprf(model={folder})").adapter.need(there.task)
+    assert there.adapter.need(there.task) == one  # a server takes no memory here
+    other = write_language_model(tmp_path / "other", window=256)
+    two = planned_of(session, f"promptprf(model={folder},extractor={other})").adapter.need(there.task)
+    assert two.device_bytes > one.device_bytes and one.model in two.model.split(" and ")
 
 
 def test_settings_that_mean_nothing() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.language.hf_lm import RUNTIME_BYTES
+from harness.adapter import RUNTIME_BYTES
 from harness.answers import Choices
 from harness.errors import TouchstoneError
 from harness.execute import Session, read_answers
