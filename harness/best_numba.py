@@ -76,17 +76,17 @@ def _select(values: Any, n: int, k: int) -> None:
     """Move the k largest of values[:n] to the front, the least of them to place k - 1 (Hoare 1961, with
     Lomuto's partition, which swaps without a branch that the processor could guess wrongly).
     """
-    left, right, wanted = np.int64(0), np.int64(n - 1), k - 1
+    left, right, wanted = 0, n - 1, k - 1
     while left < right:
         at = middle_of(values, left, (left + right) >> 1, right)
         pivot = values[at]
         values[at] = values[right]
-        store = np.int64(left)
+        store = left
         for i in range(left, right):
             value = values[i]
             values[i] = values[store]
             values[store] = value
-            store += np.int64(value > pivot)
+            store += int(value > pivot)
         values[right] = values[store]
         values[store] = pivot
         if store > wanted:
