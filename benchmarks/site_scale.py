@@ -216,7 +216,8 @@ def main(methods: int, tasks: int, items: int, folder: Path, keep: bool) -> None
     if not (keep and folder.exists()):
         shutil.rmtree(folder, ignore_errors=True)
         generate(size)
-    shutil.rmtree(folder / "site", ignore_errors=True)
+    if (folder / "site").exists():  # not deleted: ext4 makes files slowly for minutes after many were
+        (folder / "site").rename(folder / f"site-{time.time_ns()}")
     whole, whole_cpu = build(folder)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     board = folder / "site" / "suites" / "scale.html"

@@ -24,6 +24,7 @@ from harness.stats import borda
 from harness.store import Store
 
 WORTH = 2_000  # records from which several processes pay
+MANY_PARTS = 64  # folders of a store, from which the same holds for looking through them
 KEPT = (
     "finished",
     "data",
@@ -93,12 +94,14 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
 
     before: folder of the tasks of an earlier build, whose per-item scores are taken where they are the same.
     """
-    paths = list(store.record_files())
+    parts = store.parts()
+    walked = each(_record_files, store, parts, 0 if len(parts) >= MANY_PARTS else 1)
+    paths = [path for found in walked for path in found]
     processes = 0 if len(paths) >= WORTH else 1
     batches = [paths[start : start + 500] for start in range(0, len(paths), 500)]
-    found = [pair for batch in each(_headers, None, batches, processes) for pair in batch]
-    records = _once_each(record for record, _ in found)
-    digests = {record.id: text for record, text in found}
+    pairs = [pair for batch in each(_headers, None, batches, processes) for pair in batch]
+    records = _once_each(record for record, _ in pairs)
+    digests = {record.id: text for record, text in pairs}
     by_task: dict[str, list[Record]] = {}
     for record in records:
         by_task.setdefault(record.run.task.name, []).append(record)
@@ -125,6 +128,10 @@ class _Shared:
     store: Store
     catalog: Catalog
     before: Before | None
+
+
+def _record_files(store: Store, part: Path) -> list[Path]:
+    return list(store.record_files(part))
 
 
 def _headers(_: None, paths: Sequence[Path]) -> list[tuple[Record, str]]:

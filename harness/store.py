@@ -269,9 +269,14 @@ class Store:
         partial.rename(self.root / "index.parquet")
         return frame
 
-    def record_files(self) -> Iterator[Path]:
-        """Every record's file, in the order of the paths."""
-        for folder, inner, files in os.walk(self.root):
+    def parts(self) -> list[Path]:
+        """Folders that together hold every record, to be looked through side by side."""
+        apart = (".partial", REPORTED)
+        return sorted(p for p in self.root.glob("*/*") if p.parent.name not in apart and p.is_dir())
+
+    def record_files(self, part: Path | None = None) -> Iterator[Path]:
+        """Every record's file, in the order of the paths, or those below *part*."""
+        for folder, inner, files in os.walk(part or self.root):
             inner[:] = sorted(name for name in inner if name not in (".partial", REPORTED))
             if RECORD_FILE in files:
                 yield Path(folder) / RECORD_FILE

@@ -154,7 +154,7 @@ def test_a_run_page_offers_the_stored_files(site: Path, made: Made) -> None:
     stored = next(one for one in session.store.find("toy", "bm25") if not one.run.limit)
     page = Page(site / "runs" / f"{stored.id}.html")
     for name in ("run.trec.zst", "items.parquet", "record.json"):
-        copied, held = site / "runs" / stored.id / name, session.store.folder(stored) / name
+        copied, held = site / "runs" / "toy" / f"{stored.id}.{name}", session.store.folder(stored) / name
         assert copied.read_bytes() == held.read_bytes()
         assert hashlib.sha256(copied.read_bytes()).hexdigest() in page.words
     assert "differs from the record" not in page.words

@@ -207,7 +207,7 @@ def test_results_can_be_downloaded(store: Store, tmp_path: Path) -> None:
     assert pd.read_csv(out / "data" / "results.csv")["run"].tolist() == [row["run"] for row in rows]
     items = pd.read_parquet(out / "tasks" / "toy" / "items.parquet")
     assert items[items.method == "bm25"].score.to_numpy() == pytest.approx(LOW)
-    body = json.loads((out / "runs" / store.find("toy", "bm25")[0].id / "record.json").read_text())
+    body = json.loads((out / "runs" / "toy" / f"{store.find('toy', 'bm25')[0].id}.record.json").read_text())
     jsonschema.validate(body, json.loads((out / "schema" / "record.json").read_text()))
 
 

@@ -41,6 +41,12 @@ class Links:
         """The page of a run."""
         return f"runs/{slug(record.id)}.html"
 
+    def files(self, record: Record) -> str:
+        """What the paths of a run's files begin with: one folder a task, since a folder costs as much as ten
+        files.
+        """
+        return f"runs/{self.tasks[record.run.task.name]}/{slug(record.id)}."
+
     def compare(self, a: Record, b: Record) -> str:
         """The page that compares two runs of a task; it reads which from its fragment."""
         return f"compare.html#task={self.tasks[a.run.task.name]}&a={slug(a.id)}&b={slug(b.id)}"

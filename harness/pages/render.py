@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness import format
 from harness.catalog import shipped
-from harness.pages.cells import Cells, soft
+from harness.pages.cells import Cells, safe, soft
 
+OPENS, CLOSES = "\x02", "\x03"  # around the name of a slot: no page may hold them
 FORMATS = (
     format.duration,
     format.latency,
@@ -23,6 +26,21 @@ FORMATS = (
     format.signed,
     format.probability,
 )
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A page cut at its slots: text, the name of a slot, text, and so on."""
+
+    pieces: tuple[str, ...]
+
+    def filled(self, values: Mapping[str, str]) -> bytes:
+        """The bytes of a page. What is not Markup is escaped."""
+        found = list(self.pieces)
+        for place in range(1, len(found), 2):
+            value = values[found[place]]
+            found[place] = value if isinstance(value, Markup) else safe(value)
+        return "".join(found).encode()
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Renderer:
     cells: Callable[[str], Cells]
     names: Mapping[str, Any]
     environments: dict[str, jinja2.Environment] = field(default_factory=dict)
+    skeletons: dict[tuple[Any, ...], Skeleton] = field(default_factory=dict)
 
     def page(self, template: str, path: str, context: Mapping[str, Any]) -> bytes:
         """The bytes of the page at *path*."""
@@ -45,6 +64,18 @@ class Renderer:
             self.environments[root] = self._environment(root)
         text = self.environments[root].get_template(template).render(context)
         return (text.rstrip() + "\n").encode()
+
+    def skeleton(self, template: str, path: str, flags: Sequence[tuple[str, bool]], slots: str) -> Skeleton:
+        """The pages of *template* at the depth of *path* whose conditions come out as *flags*, rendered once:
+        what differs between them goes into *slots*, names with blanks between.
+        """
+        key = template, path.count("/"), tuple(flags)
+        if key not in self.skeletons:
+            names = slots.split()
+            marks = {name: Markup(f"{OPENS}{name}{CLOSES}") for name in names}
+            text = self.page(template, path, {**dict(flags), **marks}).decode()
+            self.skeletons[key] = Skeleton(tuple(re.split(f"{OPENS}([a-z_]+){CLOSES}", text)))
+        return self.skeletons[key]
 
     def _environment(self, root: str) -> jinja2.Environment:
         env = jinja2.Environment(

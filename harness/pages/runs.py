@@ -16,7 +16,7 @@ from markupsafe import Markup
 from harness.columns import TaskResults, competitors, hardware_of, item_scores
 from harness.leaderboard import whole
 from harness.pages import terms
-from harness.pages.links import folder_of
+from harness.pages.cells import Cells, soft
 from harness.pages.site import put
 from harness.record import RECORD_FILE, Record, read_bytes, record_of
 from harness.spec import Json, Published
@@ -25,15 +25,20 @@ if TYPE_CHECKING:
     from harness.pages.site import Site
 
 LOWEST = 10  # items shown
+SLOTS = (
+    "id name soft_name task task_link method_link finished standing origin newer command failure "
+    "scores notes compared cost ran files lowest lowest_count measure items"
+)
 SMALL = 1 << 20  # bytes of a file that is read whole
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """What the runs of a task share: published numbers by method and measure, and their column."""
+    """What the runs of a task share: published numbers by method and measure, their column, and its links."""
 
     column: TaskResults
     published: Mapping[str, Mapping[str, Published]]
+    cells: Cells
     terms: dict[tuple[str, str], str] = field(default_factory=dict)  # told of several runs
 
     @cached_property
@@ -65,8 +70,9 @@ def write(site: Site, task: str) -> dict[str, str]:
     published: dict[str, dict[str, Published]] = {}
     for one in column.task.published:
         published.setdefault(one.method, {})[one.measure] = one
-    shared = Shared(column, published)
+    shared = Shared(column, published, site.renderer.cells("../"))
     made: dict[str, str] = {}
+    (site.folder / "runs" / site.links.tasks[task]).mkdir()
     for header in site.by_task[task]:
         made |= _write(site, header, around.get(header.id, Around()), shared)
     return made
@@ -76,13 +82,13 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
     """The page of one run; a large site has a hundred thousand of them, so everything here is done once."""
     column = shared.column
     held = f"{site.store.folder(header)}/"
-    text = read_bytes(Path(held + RECORD_FILE))
-    sha256 = hashlib.sha256(text).hexdigest()
+    stored = read_bytes(Path(held + RECORD_FILE))
+    sha256 = hashlib.sha256(stored).hexdigest()
     same = sha256.startswith(site.results.digests[header.id])
-    record = whole(header, text) if same else record_of(text, held)
+    record = whole(header, stored) if same else record_of(stored, held)
     told_files = record.provenance.get("files")
     named = told_files if isinstance(told_files, dict) else {}
-    hashes = {RECORD_FILE: (len(text), sha256)} | _hashes(held, named)
+    hashes = {RECORD_FILE: (len(stored), sha256)} | _hashes(held, named)
     others = [one for one in (around.above, around.below, around.newer) if one]
     numbers = shared.published.get(header.run.method.name, {})
     name, standing = site.results.methods[header.run.method.key].name, site.standing(header)
@@ -93,31 +99,60 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
         [name, standing, column.task.title, site.links.tasks[column.task.name]],
         [str(one) for one in numbers.values()],
     ]
-    path = site.links.run(header)
+    path, target = site.links.run(header), site.links.files(header)
+    for file in hashes:
+        put(held + file, f"{site.folder}/{target}{file}")
 
-    def context() -> dict[str, Any]:
-        target = f"{site.folder}/{folder_of(path)}/"
-        Path(target).mkdir()
-        for file in hashes:
-            put(held + file, target + file)
+    def text() -> bytes:
         rows = lowest(site, shared, record)
-        return {
-            "record": record,
-            "method": site.results.methods[header.run.method.key],
-            "standing_of_it": standing,
-            "around": around,
-            "others": others,
-            "published": numbers,
+        told = _told(site, record, shared, around)
+        values: dict[str, str] = {
+            **told,
+            "name": name,
+            "standing": standing,
             "scores": terms.score_rows(record, numbers),
             "notes": terms.notes(record),
+            "compared": shared.cells.compared(header, others),
             "cost": terms.cost_terms(record, hardware_of(record)),
             "ran": terms.ran_terms(record, shared.terms),
-            "files": _files(named, hashes, "../" + folder_of(path)),
+            "files": _files(named, hashes, "../" + target),
             "lowest": Markup("\n".join(rows)),
-            "lowest_count": len(rows),
+            "lowest_count": str(len(rows)),
         }
+        flags = [
+            ("failed", record.status == "failed"),
+            ("measured", record.origin == "measured"),
+            ("superseded", bool(around.newer)),
+            ("traced", bool(record.failure and record.failure.details)),
+            ("scored", bool(record.scores)),
+            ("beside", bool(numbers)),
+            ("noted", bool(values["notes"])),
+            ("comparable", bool(others) and not around.newer),
+            ("itemised", bool(rows)),
+        ]
+        return site.renderer.skeleton("run.html", path, flags, SLOTS).filled(values)
 
-    return site.page("run.html", path, inputs, context)
+    return site.made(path, inputs, text)
+
+
+def _told(site: Site, record: Record, shared: Shared, around: Around) -> dict[str, str]:
+    """What a page says of the run itself; Markup is HTML."""
+    run, finished = record.run, record.finished
+    newer = around.newer
+    return {
+        "id": record.id,
+        "soft_name": soft(site.results.methods[run.method.key].name),
+        "task": shared.column.task.title or run.task.name,
+        "task_link": shared.cells.task_link(run.task),
+        "method_link": shared.cells.method_of(record),
+        "finished": f"{finished[:10]} {finished[11:16]}",
+        "origin": record.origin,
+        "newer": shared.cells.run_link(newer, newer.id) if newer else "",
+        "command": run.command,
+        "failure": record.failure.what if record.failure else "",
+        "measure": run.task.main_measure,
+        "items": f"{record.main.n:,}" if record.main else "",
+    }
 
 
 def _hashes(folder: str, names: Iterable[str]) -> dict[str, tuple[int, str]]:
@@ -165,10 +200,10 @@ def lowest(site: Site, shared: Shared, record: Record) -> list[str]:
     return terms.item_rows(heads, scores)
 
 
-def _files(wanted: Mapping[str, Any], hashes: Mapping[str, tuple[int, str]], folder: str) -> Markup:
+def _files(wanted: Mapping[str, Any], hashes: Mapping[str, tuple[int, str]], prefix: str) -> Markup:
     """What the store holds of a run; files that the record names and the store lacks are listed."""
     rows = [
-        terms.file_row(name, held, name == RECORD_FILE or wanted.get(name) == held[1], folder)
+        terms.file_row(name, held, name == RECORD_FILE or wanted.get(name) == held[1], prefix)
         for name, held in hashes.items()
     ]
     rows += [terms.missing_row(name, str(wanted[name])) for name in sorted(set(wanted) - set(hashes))]

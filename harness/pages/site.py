@@ -73,12 +73,14 @@ class Site:
 
         context: called only when the page is made anew; it writes the files of the page's own folder too.
         """
+        return self.made(path, inputs, lambda: self.renderer.page(template, path, context()))
+
+    def made(self, path: str, inputs: Json, text: Callable[[], bytes]) -> dict[str, str]:
+        """The same of a page whose bytes are *text*."""
         found = digest([code_digest(), self.url, inputs], 24)
-        if self.before and self.manifest.get(path) == found and self.take_over(path):
-            return {path: found}
-        text = self.renderer.page(template, path, context())
-        with (self.folder / path).open("wb", buffering=0) as file:
-            file.write(text)
+        if not (self.before and self.manifest.get(path) == found and self.take_over(path)):
+            with (self.folder / path).open("wb", buffering=0) as file:
+                file.write(text())
         return {path: found}
 
     def take_over(self, path: str) -> bool:

@@ -127,12 +127,12 @@ def told(name: str, value: Json) -> str:
     return str(value)
 
 
-def file_row(name: str, held: tuple[int, str], sound: bool, folder: str) -> str:
-    """The row of a stored file. held: its bytes and SHA-256; folder: where it is offered."""
+def file_row(name: str, held: tuple[int, str], sound: bool, prefix: str) -> str:
+    """The row of a stored file. held: its bytes and SHA-256; prefix: what its path begins with."""
     size, sha256 = held
     differs = "" if sound else " <strong>differs from the record</strong>"
     return (
-        f'<tr><th scope="row"><a href="{folder}/{safe(quote(name))}" download>{safe(name)}</a></th>'
+        f'<tr><th scope="row"><a href="{prefix}{safe(quote(name))}" download>{safe(name)}</a></th>'
         f'<td class="num">{format.size(size)}</td><td><code class="hash">{sha256}</code>{differs}</td></tr>'
     )
 
