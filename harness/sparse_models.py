@@ -101,7 +101,7 @@ class SparseAdapter(Adapter):
         whole = has_head(self.spec())
         if s.train == "corpus":
             told.append(
-                "(adapted) trained here on the task's documents alone: title or first sentence as the query, "
+                "(adapted) trained here on the task's documents alone: title, first sentence or first words as the query, "
                 "the rest as the passage; no query and no judgement was seen"
             )
             if s.loss == "kd":

@@ -1,6 +1,6 @@
 """Training of learned-sparse encoders on a corpus alone: no query or judgement of a task is read.
 
-The pairs are a document's title, or its first sentence, as the query and the rest of its text as the passage.
+The pairs are a document's title, first sentence or first words as the query, the rest of its text as the passage.
 Losses, sparsity and schedule are those of Geng et al. 2024 (arXiv 2411.04403) and of their code.
 """
 
@@ -80,17 +80,18 @@ class Pairs:
 
 
 def corpus_pairs(corpus: Corpus, most: int = 0, seed: int = 0) -> Pairs:
-    """Title and text, or first sentence and rest, of documents that have both; *most* of them, drawn."""
+    """Title and text, or first sentence and rest, of documents that have both; *most* of them, drawn.
+
+    In a corpus that has neither titles nor ends of sentences, the first words of a text and the rest.
+    """
     numbers = np.arange(len(corpus))
     limit = min(most or POOL, POOL)
     if limit < len(corpus):
         numbers = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:limit])
-    found: list[tuple[int, str, str]] = []
-    for number in numbers.tolist():
-        ((title, text),) = corpus.titles_and_texts(number, number + 1)
-        cut = cut_query(title, text)
-        if cut is not None:
-            found.append((number, *cut))
+    texts = [(number, *corpus.titles_and_texts(number, number + 1)[0]) for number in numbers.tolist()]
+    found = [(number, *cut) for number, title, text in texts if (cut := cut_query(title, text))]
+    if not found:
+        found = [(number, *cut) for number, _, text in texts if (cut := cut_words(text))]
     docs, queries, passages = zip(*found, strict=True) if found else ((), (), ())
     return Pairs(np.array(docs, np.int32), queries, passages)
 
@@ -108,6 +109,13 @@ def cut_query(title: str, text: str) -> tuple[str, str] | None:
     if passage.lower().startswith(query.lower()):
         passage = passage[len(query) :].lstrip()
     return (query, passage) if len(query.split()) >= 3 and len(passage.split()) >= 8 else None
+
+
+def cut_words(text: str) -> tuple[str, str] | None:
+    """(query, passage): the first quarter of the words, three to twelve, and the rest, eight at least."""
+    words = text.split()
+    first = min(12, max(3, len(words) // 4))
+    return (" ".join(words[:first]), " ".join(words[first:])) if len(words) >= first + 8 else None
 
 
 def idf_table(rows: Sequence[Sequence[int]], terms: int) -> Floats:

@@ -108,6 +108,17 @@ def test_pairs_are_drawn_with_a_seed(tmp_path: Path) -> None:
     )
 
 
+def test_texts_without_titles_and_sentences_are_cut_by_words(tmp_path: Path) -> None:
+    folder, words = tmp_path / "bare", [f"w{number}" for number in range(60)]
+    folder.mkdir()
+    write_corpus([Document(str(n), "", " ".join(words[:n]), "") for n in (5, 11, 20, 60)], folder)
+    found = corpus_pairs(read_corpus(folder))
+    assert found.docs.tolist() == [1, 2, 3]
+    assert [len(query.split()) for query in found.queries] == [3, 5, 12]
+    for query, passage, n in zip(found.queries, found.passages, (11, 20, 60), strict=True):
+        assert f"{query} {passage}".split() == words[:n]
+
+
 @needs("minilm")
 @pytest.mark.parametrize(("static", "loss"), [(True, "kd"), (True, "infonce"), (False, "kd")])
 def test_training_lowers_its_loss_and_keeps_its_step(tmp_path: Path, static: bool, loss: str) -> None:
