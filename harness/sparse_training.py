@@ -1,6 +1,6 @@
 """Training of learned-sparse encoders on a corpus alone: no query or judgement of a task is read.
 
-The pairs are a document's title, first sentence or first words as the query, the rest of its text as the passage.
+Queries are documents' titles, first sentences or first words; passages are the rest of their texts.
 Losses, sparsity and schedule are those of Geng et al. 2024 (arXiv 2411.04403) and of their code.
 """
 
