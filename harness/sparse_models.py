@@ -101,8 +101,8 @@ class SparseAdapter(Adapter):
         whole = has_head(self.spec())
         if s.train == "corpus":
             told.append(
-                "(adapted) trained here on the task's documents alone: title, first sentence or first words as "
-                "the query, the rest as the passage; no query and no judgement was seen"
+                "(adapted) trained here on the task's documents alone: title, first sentence or first words "
+                "as the query, the rest as the passage; no query and no judgement was seen"
             )
             if s.loss == "kd":
                 told.append(f"(adapted) taught by {TEACHERS[s.teachers]}, not by the authors' models")
