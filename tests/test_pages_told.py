@@ -17,6 +17,7 @@ from harness.store import Store
 from tests.boards import TOY, record, store_record
 from tests.site_pages import Page
 from tests.test_leaderboard import HIGH, LOW
+from tests.test_pages import HOSTILE, SUITE, links
 
 
 def test_a_method_shows_how_its_number_moved(tmp_path: Path) -> None:
