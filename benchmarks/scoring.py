@@ -1,8 +1,8 @@
-"""Scoring beside pytrec_eval and ir_measures: ``python -m benchmarks.scoring``.
+"""Scoring beside pytrec_eval, ir_measures and ranx: ``python -m benchmarks.scoring``.
 
 A run of 6,980 queries x 1,000 documents of an 8.8 M collection is made, with 2 to 4 judgements a query.
 From files: everything from the path of the run to per-query numbers. From what each side holds in memory:
-Touchstone's arrays, pytrec_eval's dictionaries.
+Touchstone's arrays, pytrec_eval's dictionaries, ranx's typed ones.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import click
 import ir_measures
 import numpy as np
 import pytrec_eval
+import ranx
 
 from benchmarks.timing import alternated, heading, report
 from harness.measures import parse_measure, score_rankings
 from harness.trec import join, read_qrels, read_run
 
 NAMES = {"nDCG@10": "ndcg_cut_10", "RR": "recip_rank", "AP": "map", "R@1000": "recall_1000", "P@10": "P_10"}
+RANX = ["ndcg@10", "mrr", "map", "recall@1000", "precision@10"]
 MEASURES = [parse_measure(name) for name in NAMES]
 
 
@@ -43,7 +45,7 @@ def write(run: Path, qrels: Path, queries: int, depth: int) -> None:
 @click.option("--rounds", default=2, show_default=True)
 def main(queries: int, depth: int, rounds: int) -> None:
     """From files, and from memory; the numbers of the sides must agree."""
-    heading("numpy", "pyarrow", "numba", "pytrec_eval-terrier", "ir_measures")
+    heading("numpy", "pyarrow", "numba", "pytrec_eval-terrier", "ir_measures", "ranx")
     with TemporaryDirectory() as name:
         run, qrels = Path(name) / "run", Path(name) / "qrels"
         write(run, qrels, queries, depth)
@@ -67,8 +69,14 @@ def main(queries: int, depth: int, rounds: int) -> None:
             judged = ir_measures.read_trec_qrels(str(qrels))
             list(ir_measures.iter_calc(wanted, judged, ir_measures.read_trec_run(str(run))))
 
+        def by_ranx() -> None:
+            judged = ranx.Qrels.from_file(str(qrels), kind="trec")
+            kept["ranx"] = judged, ranx.Run.from_file(str(run), kind="trec")
+            ranx.evaluate(*kept["ranx"], RANX, return_mean=False)
+
         ours()  # loads the compiled reader
-        sides = {"Touchstone": ours, "pytrec_eval": trec_eval, "ir_measures": measures}
+        by_ranx()  # compiles
+        sides = {"Touchstone": ours, "pytrec_eval": trec_eval, "ir_measures": measures, "ranx": by_ranx}
         report(f"From files: {queries:,} x {depth:,}", alternated(sides, rounds), "Touchstone", queries)
         for query, values in kept["theirs"].items():
             np.testing.assert_allclose(
@@ -79,6 +87,7 @@ def main(queries: int, depth: int, rounds: int) -> None:
         sides = {
             "Touchstone, arrays": lambda: score_rankings(MEASURES, joined.qrels, joined.rankings),
             "pytrec_eval, dictionaries": lambda: evaluator.evaluate(kept["run"]),
+            "ranx, typed dictionaries": lambda: ranx.evaluate(*kept["ranx"], RANX, return_mean=False),
         }
         taken = alternated(sides, rounds + 1)
         report(f"From memory: {queries:,} x {depth:,}", taken, "Touchstone, arrays", queries)
