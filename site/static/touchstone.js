@@ -33,7 +33,7 @@ function cut(table) {
   if (table.rows.length <= 300) return;
   for (const body of table.tBodies) {
     let shown = 0;
-    for (const row of body.rows) row.classList.toggle("beyond", !row.hidden && shown++ >= 100 && !table.classList.contains("whole"));
+    for (const row of body.rows) row.classList.toggle("beyond", !row.hidden && shown++ >= 50 && !table.classList.contains("whole"));
   }
 }
 
