@@ -54,15 +54,19 @@ class Need:
     assets: tuple[str, ...] = ()
 
     @classmethod
+    def of_weights(cls, weights: int, model: str) -> Need:
+        """torch, a batch, and a model's bytes of weights."""
+        return cls(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=model)
+
+    @classmethod
     def of_language_model(cls, spec: LanguageModelSpec) -> Need:
-        """torch, a batch and the weights; nothing for a model behind a server."""
+        """The same of a language model; nothing for one behind a server."""
         from harness.models.language import language_model_bytes, language_model_identity
 
         weights = language_model_bytes(spec)
         if not weights:
             return cls()
-        model = f"language model {digest(language_model_identity(spec))}"
-        return cls(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=model)
+        return cls.of_weights(weights, f"language model {digest(language_model_identity(spec))}")
 
     def __add__(self, other: Need) -> Need:
         """Both at once, in one process."""

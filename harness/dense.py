@@ -27,7 +27,6 @@ from harness.tasks.rank import RankTask
 from harness.vectors import Vectors, corpus_vectors, query_vectors, vectors_key
 
 NORMALISE: dict[str, Literal["auto", "yes", "no"]] = {"auto": "auto", "cosine": "yes", "dot": "no"}
-RUNTIME_BYTES = 2_000_000_000  # torch, a batch and a block of scores
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class DenseAdapter(Adapter):
         """The weights, torch, and the corpus vectors of a 768-dimensional model."""
         weights = find_model(self.settings.model, self.settings.revision, self.name).weight_bytes
         identity = encoder_identity(self.settings.encoder_spec())
-        need = Need(RUNTIME_BYTES + weights, RUNTIME_BYTES + weights, model=f"encoder {digest(identity)}")
+        need = Need.of_weights(weights, f"encoder {digest(identity)}")
         if not isinstance(task, RankTask):
             return need
         vectors = asset_name("vectors", vectors_key(identity, task.corpus))

@@ -60,9 +60,10 @@ def prompt_encoder(spec: PromptSpec, context: Context) -> PromptEncoder:
 def prompt_need(spec: PromptSpec, task: Task) -> Need:
     """The model, and vectors and weights of 4,096 dimensions and 128 terms a document."""
     need = Need.of_language_model(spec.model)
-    documents = len(task.corpus) if isinstance(task, RankTask) else 0
-    asset = (asset_name("prompt-reps", _key(spec, task)),) if isinstance(task, RankTask) else ()
-    return replace(need, bytes=need.bytes + documents * (4096 + 2 * MOST_TERMS) * 4, assets=asset)
+    if not isinstance(task, RankTask):
+        return need
+    vectors = len(task.corpus) * (4096 + 2 * MOST_TERMS) * 4
+    return replace(need, bytes=need.bytes + vectors, assets=(asset_name("prompt-reps", _key(spec, task)),))
 
 
 def _key(spec: PromptSpec, task: RankTask) -> dict[str, Json]:

@@ -29,9 +29,8 @@ class Best:
         by_precedence = np.empty(len(precedence), np.int32)
         by_precedence[precedence] = np.arange(len(precedence), dtype=np.int32)
         _select_all(self._best, self._held, self.k)
-        _decode_all(
-            np.sort(self._best[:, : self.k]), by_precedence, docs, scores
-        )  # numpy's sort is the faster
+        rising = np.sort(self._best[:, : self.k])  # numpy's sort is faster than numba's
+        _decode_all(rising, by_precedence, docs, scores)
 
 
 def _add(scores: Any, precedence: Any, best: Any, held: Any, k: int) -> None:

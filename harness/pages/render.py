@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -65,15 +65,14 @@ class Renderer:
         text = self.environments[root].get_template(template).render(context)
         return (text.rstrip() + "\n").encode()
 
-    def skeleton(self, template: str, path: str, flags: Sequence[tuple[str, bool]], slots: str) -> Skeleton:
+    def skeleton(self, template: str, path: str, flags: Mapping[str, bool], slots: Iterable[str]) -> Skeleton:
         """The pages of *template* at the depth of *path* whose conditions come out as *flags*, rendered once:
-        what differs between them goes into *slots*, names with blanks between.
+        what differs between them goes into *slots*.
         """
-        key = template, path.count("/"), tuple(flags)
+        key = template, path.count("/"), tuple(flags.items())
         if key not in self.skeletons:
-            names = slots.split()
-            marks = {name: Markup(f"{OPENS}{name}{CLOSES}") for name in names}
-            text = self.page(template, path, {**dict(flags), **marks}).decode()
+            marks = {name: Markup(f"{OPENS}{name}{CLOSES}") for name in slots}
+            text = self.page(template, path, {**flags, **marks}).decode()
             self.skeletons[key] = Skeleton(tuple(re.split(f"{OPENS}([a-z_]+){CLOSES}", text)))
         return self.skeletons[key]
 

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from harness.pages.site import Site
 
 LOWEST = 10  # items shown
-SLOTS = (
-    "id name soft_name task task_link method_link finished standing origin newer command failure "
-    "scores notes compared cost ran files lowest lowest_count measure items"
-)
 SMALL = 1 << 20  # bytes of a file that is read whole
 
 
@@ -105,9 +101,8 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
 
     def text() -> bytes:
         rows = lowest(site, shared, record)
-        told = _told(site, record, shared, around)
         values: dict[str, str] = {
-            **told,
+            **_told(site, record, shared, around),
             "name": name,
             "standing": standing,
             "scores": terms.score_rows(record, numbers),
@@ -119,18 +114,18 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
             "lowest": Markup("\n".join(rows)),
             "lowest_count": str(len(rows)),
         }
-        flags = [
-            ("failed", record.status == "failed"),
-            ("measured", record.origin == "measured"),
-            ("superseded", bool(around.newer)),
-            ("traced", bool(record.failure and record.failure.details)),
-            ("scored", bool(record.scores)),
-            ("beside", bool(numbers)),
-            ("noted", bool(values["notes"])),
-            ("comparable", bool(others) and not around.newer),
-            ("itemised", bool(rows)),
-        ]
-        return site.renderer.skeleton("run.html", path, flags, SLOTS).filled(values)
+        flags = {
+            "failed": record.status == "failed",
+            "measured": record.origin == "measured",
+            "superseded": bool(around.newer),
+            "traced": bool(record.failure and record.failure.details),
+            "scored": bool(record.scores),
+            "beside": bool(numbers),
+            "noted": bool(values["notes"]),
+            "comparable": bool(others) and not around.newer,
+            "itemised": bool(rows),
+        }
+        return site.renderer.skeleton("run.html", path, flags, values).filled(values)
 
     return site.made(path, inputs, text)
 
