@@ -199,7 +199,8 @@ class Adapter(ABC):
         return task.score(answers)
 
 
-def settings_doc(adapter: type[Adapter]) -> list[tuple[str, Any, str]]:
+@lru_cache(maxsize=256)
+def settings_doc(adapter: type[Adapter]) -> tuple[tuple[str, Any, str], ...]:
     """(name, default, meaning) of every setting, from the ``Annotated`` texts."""
     hints = typing.get_type_hints(adapter.Settings, include_extras=True)
     defaults = asdict(adapter.Settings())
@@ -207,7 +208,7 @@ def settings_doc(adapter: type[Adapter]) -> list[tuple[str, Any, str]]:
     for item in fields(adapter.Settings):
         notes = [note for note in getattr(hints[item.name], "__metadata__", ()) if isinstance(note, str)]
         rows.append((item.name, defaults[item.name], notes[0] if notes else ""))
-    return rows
+    return tuple(rows)
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -164,10 +164,26 @@ def is_whole(record: Record) -> bool:
     return record.status == "done" and not record.run.limit and not record.run.seed
 
 
-def task_results(
-    records: Sequence[Record], spec: TaskSpec | None, store: Store, before: Before | None = None
-) -> TaskResults:
-    """The column of one task. spec: the task as defined now; None takes it from the newest record."""
+class Chosen(NamedTuple):
+    """What of a task's records its column shows: the first three fields of TaskResults."""
+
+    task: TaskSpec
+    current: Mapping[str, Record]
+    failed: Mapping[str, Record]
+
+
+class ItemScores(NamedTuple):
+    """The scores of a column item by item: the last three fields of TaskResults."""
+
+    items: tuple[str, ...]
+    values: Doubles
+    groups: Ints
+
+
+def choose(records: Sequence[Record], spec: TaskSpec | None) -> Chosen:
+    """What is shown of one task's records (oldest first). spec: the task as defined now; None takes it from
+    the newest record.
+    """
     task = spec or records[-1].run.task
     current = current_records(records, task.main_measure)
     failed = {
@@ -175,19 +191,23 @@ def task_results(
         for record in records
         if record.status == "failed" and not record.run.limit and not record.run.seed
     }
-    failed = {key: record for key, record in sorted(failed.items()) if key not in current}
-    if not current:
-        return TaskResults(task, current, failed, (), np.empty((0, 0)), np.empty(0, np.int32))
-    runs = list(current.values())
+    return Chosen(
+        task, current, {key: record for key, record in sorted(failed.items()) if key not in current}
+    )
+
+
+def read_scores(
+    task: TaskSpec, runs: Sequence[Record], store: Store, before: Before | None = None
+) -> ItemScores:
+    """The stored scores of a task's current runs."""
+    if not runs:
+        return ItemScores((), np.empty((0, 0)), np.empty(0, np.int32))
     held = _written(task, runs, before) if before else None
-    return TaskResults(task, current, failed, *(held or _values(task.main_measure, runs, store)))
+    return held or _stored(task.main_measure, runs, store)
 
 
-Values = tuple[tuple[str, ...], Doubles, Ints]
-
-
-def _written(task: TaskSpec, records: Sequence[Record], before: Before) -> Values | None:
-    """What ``_values`` gives, from the file of an earlier build; None when that is of other records."""
+def _written(task: TaskSpec, records: Sequence[Record], before: Before) -> ItemScores | None:
+    """What ``_stored`` gives, from the file of an earlier build; None when that is of other records."""
     import pyarrow.parquet as pq
 
     path = before.folder / slug(task.name) / ITEMS_FILE
@@ -201,7 +221,7 @@ def _written(task: TaskSpec, records: Sequence[Record], before: Before) -> Value
     shape = len(records), len(table) // len(records)
     groups = table.column("group").to_numpy()[: shape[1]].astype(np.int32)
     items = tuple(table.column("item")[: shape[1]].to_pylist())
-    return items, table.column("score").to_numpy().reshape(shape).T.copy(), groups
+    return ItemScores(items, table.column("score").to_numpy().reshape(shape).T.copy(), groups)
 
 
 def write_items(path: Path, column: TaskResults, names: Sequence[str], before: Before) -> None:
@@ -231,7 +251,7 @@ def _repeated(names: Sequence[str], places: npt.NDArray[np.int64]) -> pa.Diction
     )
 
 
-def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
+def _stored(measure: str, records: Sequence[Record], store: Store) -> ItemScores:
     """Item ids, float64[n, m] of *measure* and the items' groups of runs over the same items."""
     first = item_scores(store, records[0], ["item", *(["group"] if measure in GROUPED else [])])
     items, stored = first.column("item"), b""
@@ -249,7 +269,7 @@ def _values(measure: str, records: Sequence[Record], store: Store) -> Values:
     groups = np.zeros(len(values), np.int32)
     if measure in GROUPED:
         groups = np.unique(first.column("group").to_pylist(), return_inverse=True)[1].astype(np.int32)
-    return tuple(items.to_pylist()), values, groups
+    return ItemScores(tuple(items.to_pylist()), values, groups)
 
 
 def _stored_items(file: pq.ParquetFile, held: bytes) -> bytes:
@@ -274,15 +294,14 @@ def _opened(store: Store, record: Record) -> Iterator[tuple[pq.ParquetFile, byte
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = store.folder(record) / ITEMS_FILE
+    folder = store.folder_text(record)
     try:
-        held = path.read_bytes()
+        with Path(f"{folder}/{ITEMS_FILE}").open("rb", buffering=0) as stream:
+            held = stream.readall()
         with pq.ParquetFile(pa.BufferReader(held)) as file:
             yield file, held
     except (OSError, ValueError, KeyError) as error:
-        raise TouchstoneError(
-            "cannot read the per-item scores", where=str(path.parent), why=str(error)
-        ) from error
+        raise TouchstoneError("cannot read the per-item scores", where=folder, why=str(error)) from error
 
 
 def pool(columns: Sequence[TaskResults], keys: Sequence[str], weights: Sequence[float] | None = None) -> Pool:

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from harness.catalog import Catalog, Suite
-from harness.columns import Before, Method, TaskResults, methods_of, pool, task_results
+from harness.columns import (
+    Before,
+    Chosen,
+    ItemScores,
+    Method,
+    TaskResults,
+    choose,
+    methods_of,
+    pool,
+    read_scores,
+)
 from harness.errors import TouchstoneError
 from harness.parallel import each
 from harness.ranking import Pair, Pool
@@ -21,10 +31,10 @@ from harness.scores import Summary
 from harness.spec import digest
 from harness.standings import item_weights, standings, summaries_of
 from harness.stats import borda
-from harness.store import Store
+from harness.store import Store, records_below
 
-WORTH = 2_000  # records from which several processes pay
-MANY_PARTS = 64  # folders of a store, from which the same holds for looking through them
+WORTH = 2_000  # results from which several processes pay
+BATCH = 500  # folders of a store that one process looks through before it gets others
 KEPT = (
     "finished",
     "data",
@@ -95,10 +105,8 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
     before: folder of the tasks of an earlier build, whose per-item scores are taken where they are the same.
     """
     parts = store.parts()
-    walked = each(_record_files, store, parts, 0 if len(parts) >= MANY_PARTS else 1)
-    paths = [path for found in walked for path in found]
-    processes = 0 if len(paths) >= WORTH else 1
-    batches = [paths[start : start + 500] for start in range(0, len(paths), 500)]
+    processes = 0 if len(parts) >= WORTH else 1
+    batches = [parts[start : start + BATCH] for start in range(0, len(parts), BATCH)]
     pairs = [pair for batch in each(_headers, None, batches, processes) for pair in batch]
     records = _once_each(record for record, _ in pairs)
     digests = {record.id: text for record, text in pairs}
@@ -106,8 +114,10 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
     for record in records:
         by_task.setdefault(record.run.task.name, []).append(record)
     names = sorted(by_task)
-    shared = _Shared(by_task, store, catalog, Before(before, digests) if before else None)
-    tasks = dict(zip(names, each(_column, shared, names, processes), strict=True))
+    chosen = {name: choose(by_task[name], catalog.tasks.get(name)) for name in names}
+    shared = _Shared(chosen, store, Before(before, digests) if before else None)
+    scores = each(_scores, shared, names, processes)
+    tasks = {name: TaskResults(*chosen[name], *found) for name, found in zip(names, scores, strict=True)}
     methods = methods_of(records)
     boards, left_out = [], []
     for name in sorted(catalog.suite_files()):
@@ -124,31 +134,29 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
-    by_task: Mapping[str, Sequence[Record]]
+    chosen: Mapping[str, Chosen]
     store: Store
-    catalog: Catalog
     before: Before | None
 
 
-def _record_files(store: Store, part: Path) -> list[Path]:
-    return list(store.record_files(part))
-
-
-def _headers(_: None, paths: Sequence[Path]) -> list[tuple[Record, str]]:
-    """The records of some files without what only their own pages show, each with the digest of its bytes."""
+def _headers(_: None, parts: Sequence[str]) -> list[tuple[Record, str]]:
+    """The records below some folders without what only their own pages show, each with the digest of its
+    bytes.
+    """
     found = []
-    same: dict[str, Any] = {}  # one object for all equal values: a large store must fit into memory
-    for path in paths:
-        text = read_bytes(path)
-        record = record_of(text, str(path))
-        kept = {name: value for name, value in record.provenance.items() if name in KEPT}
-        for name in ("machine", "made_with"):
-            if name in kept:
-                kept[name] = same.setdefault(name + str(kept[name]), kept[name])
-        run = replace(record.run, task=same.setdefault(str(record.run.task), record.run.task))
+    same: dict[Any, Any] = {}  # one object for all equal values: a large store must fit into memory
+    for path in (path for part in parts for path in records_below(part)):
+        text = read_bytes(Path(path))
+        record = record_of(text, path)
+        held = record.provenance
+        kept = {name: same.setdefault(name + repr(held[name]), held[name]) for name in KEPT if name in held}
+        scores = {same.setdefault(name, name): summary for name, summary in record.scores.items()}
+        run = replace(record.run, task=same.setdefault(record.run.task, record.run.task))
         latency = replace(record.latency, hardware={}) if record.latency else None
         cost = replace(record.cost, phases={})
-        header = replace(record, provenance=kept, run=run, cost=cost, latency=latency, counts={})
+        header = replace(
+            record, run=run, scores=scores, counts={}, cost=cost, provenance=kept, latency=latency
+        )
         header.run.method.key  # noqa: B018  worked out here, by one of several processes, and kept
         found.append((header, hashlib.sha256(text).hexdigest()[:32]))
     return found
@@ -165,9 +173,9 @@ def whole(header: Record, text: bytes) -> Record:
     return replace(header, cost=cost, latency=latency, **given)
 
 
-def _column(shared: _Shared, name: str) -> TaskResults:
-    records, spec = shared.by_task[name], shared.catalog.tasks.get(name)
-    return task_results(records, spec, shared.store, shared.before)
+def _scores(shared: _Shared, name: str) -> ItemScores:
+    task, current, _ = shared.chosen[name]
+    return read_scores(task, list(current.values()), shared.store, shared.before)
 
 
 def board(suite: Suite, tasks: Mapping[str, TaskResults], methods: Mapping[str, Method]) -> Board:

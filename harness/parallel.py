@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 S = TypeVar("S")
@@ -13,6 +14,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 MOST = 4  # processes: beyond, the disk is what is waited for
+SELDOM = (100_000, 50, 100)  # when a forked process looks for garbage: most of what it makes is kept or sent
 _shared: list[Any] = []  # what forked processes find in place of an argument
 
 
@@ -26,17 +28,32 @@ def each(function: Callable[[S, J], R], shared: S, jobs: Sequence[J], processes:
     if count <= 1 or not _forks():
         return [function(shared, job) for job in jobs]
     _shared[:] = [function, shared]
-    collecting = gc.isenabled()
-    gc.disable()  # what comes back are millions of objects, none of them garbage
     gc.freeze()  # a collection in a child would copy every page of what is shared
     try:
-        with multiprocessing.get_context("fork").Pool(count, gc.enable) as pool:
+        with uncollected(), multiprocessing.get_context("fork").Pool(count, _collect_seldom) as pool:
             return pool.map(_call, jobs, chunksize=1)
     finally:
         gc.unfreeze()
+        _shared.clear()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: for work that makes millions of objects, none of them garbage, which
+    would be gone through again and again.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
         if collecting:
             gc.enable()
-        _shared.clear()
+
+
+def _collect_seldom() -> None:
+    gc.set_threshold(*SELDOM)
+    gc.enable()
 
 
 def _forks() -> bool:

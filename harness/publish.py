@@ -15,6 +15,7 @@ from harness.errors import ExitCode, TouchstoneError
 from harness.exchange.reported import Reported, read_reported
 from harness.leaderboard import read_results
 from harness.pages import Site
+from harness.parallel import uncollected
 from harness.store import Store
 
 MARK = Path("static") / "touchstone.css"  # tells a site of ours from a folder that must not be replaced
@@ -33,6 +34,7 @@ class Built:
     left_out: tuple[str, ...]
 
 
+@uncollected()
 def build_site(store: Store, catalog: Catalog, out: Path, url: str = "") -> Built:
     """Render the results of *store* into *out*, which is replaced when the whole site is there.
 
@@ -67,7 +69,7 @@ def build_site(store: Store, catalog: Catalog, out: Path, url: str = "") -> Buil
         site = Site(results, store, catalog, fresh, out if manifest else None, manifest, reported, address)
         made = site.write()
         (fresh / MANIFEST).write_text(json.dumps(made, indent=0) + "\n", encoding="utf-8")
-        pages = sum(1 for _, _, files in os.walk(fresh) for name in files if name.endswith(".html"))
+        pages = _count_pages(fresh)
         _swap_in(fresh, out)
     except OSError as error:
         raise TouchstoneError("cannot build the site", where=str(out), why=str(error)) from error
@@ -84,6 +86,15 @@ def _manifest(out: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return held if isinstance(held, dict) else {}
+
+
+def _count_pages(site: Path) -> int:
+    count = 0
+    for folder, inner, files in os.walk(site):
+        count += sum(name.endswith(".html") for name in files)
+        if folder == str(site / "runs"):
+            inner.clear()  # what is below are files of runs
+    return count
 
 
 def _swap_in(fresh: Path, out: Path) -> None:

@@ -128,7 +128,8 @@ def read_record(path: Path) -> Record:
 def read_bytes(path: Path) -> bytes:
     """The bytes of a record's file."""
     try:
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         raise TouchstoneError("cannot read the record", where=str(path), why=str(error)) from error
 

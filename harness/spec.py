@@ -26,9 +26,12 @@ class Kind(StrEnum):
     PERPLEXITY = "perplexity"
 
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: Json) -> str:
     """One text per value: sorted keys, no spaces, floats as Python prints them; NaN is refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return CANONICAL.encode(value)
 
 
 def digest(value: Json, length: int = 16) -> str:

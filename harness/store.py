@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPORTED = "_reported"
+APART = (".partial", REPORTED)  # folders whose runs are none of the store's
 RUN_FILE, ANSWERS_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
 
 
@@ -65,8 +66,12 @@ class Store:
 
     def folder(self, record: Record) -> Path:
         """Where a record is kept."""
-        parts = [*record.run.task.name.split("/"), record.run.method.name]
-        return self.root.joinpath(*map(slug, parts), record.id)
+        return Path(self.folder_text(record))
+
+    def folder_text(self, record: Record) -> str:
+        """The same as text: a large site asks for it several hundred thousand times."""
+        task = "/".join(map(slug, record.run.task.name.split("/")))
+        return f"{self.root}/{task}/{slug(record.run.method.name)}/{record.id}"
 
     def put(
         self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None
@@ -269,17 +274,44 @@ class Store:
         partial.rename(self.root / "index.parquet")
         return frame
 
-    def parts(self) -> list[Path]:
-        """Folders that together hold every record, to be looked through side by side."""
-        apart = (".partial", REPORTED)
-        return sorted(p for p in self.root.glob("*/*") if p.parent.name not in apart and p.is_dir())
+    def parts(self) -> list[str]:
+        """Folders that together hold every record, in the order of their paths, to be looked through side by
+        side: the first three levels below the root, as many as there are results of methods on tasks.
+        """
+        folders = [str(self.root)] if self.root.is_dir() else []
+        for _ in range(3):
+            folders = [inner for folder in folders for inner in _look(folder).folders]
+        return folders
 
-    def record_files(self, part: Path | None = None) -> Iterator[Path]:
-        """Every record's file, in the order of the paths, or those below *part*."""
-        for folder, inner, files in os.walk(part or self.root):
-            inner[:] = sorted(name for name in inner if name not in (".partial", REPORTED))
-            if RECORD_FILE in files:
-                yield Path(folder) / RECORD_FILE
+    def record_files(self) -> Iterator[Path]:
+        """Every record's file, in the order of the paths."""
+        return (Path(path) for part in self.parts() for path in records_below(part))
+
+
+def records_below(folder: str) -> Iterator[str]:
+    """The files of the records in a folder of a store and below it, in the order of the paths."""
+    found = _look(folder)
+    if found.record:
+        yield f"{folder}/{RECORD_FILE}"
+    for inner in found.folders:
+        yield from records_below(inner)
+
+
+class _Looked(NamedTuple):
+    folders: list[str]  # those that may hold records
+    record: bool  # whether one is here
+
+
+def _look(folder: str) -> _Looked:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        raise TouchstoneError(
+            "cannot look for results", where=folder, why=error.strerror or str(error)
+        ) from error
+    inner = [f"{folder}/{name}" for name, is_folder in found if is_folder and name not in APART]
+    return _Looked(inner, (RECORD_FILE, False) in found)
 
 
 def limited(task: Task, limit: int) -> Task:

@@ -14,7 +14,7 @@ from harness import record as record_module
 from harness.errors import TouchstoneError
 from harness.execute import Session
 from harness.record import Latency, read_record, to_text
-from harness.store import Store, slug
+from harness.store import Store, records_below, slug
 from tests import boards
 from tests.test_execute import run
 
@@ -202,6 +202,6 @@ def test_the_parts_of_a_store_hold_every_record(tmp_path: Path) -> None:
         boards.store_record(store, boards.record(method, values), values)
     (tmp_path / "_reported" / "x").mkdir(parents=True)
     (tmp_path / ".partial" / "y").mkdir(parents=True)
-    found = [path for part in store.parts() for path in store.record_files(part)]
+    found = [Path(path) for part in store.parts() for path in records_below(part)]
     assert found == list(store.record_files()) and len(found) == 2
     assert Store(tmp_path / "none").parts() == []

@@ -77,7 +77,8 @@ def write(site: Site) -> list[Download]:
     pyarrow.csv.write_csv(table, data / "results.csv")
     pq.write_table(table, data / "results.parquet", compression="zstd")
     with (data / "results.json").open("w", encoding="utf-8") as file:
-        parts = (json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows)
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        parts = (encode(dict(zip(names, row, strict=True))) for row in rows)
         file.write("[\n" + ",\n".join(parts) + "\n]\n")
     reported = [asdict(one) for rows in site.reported.values() for one in rows]
     text = json.dumps(reported, indent=1, ensure_ascii=False, sort_keys=True)

@@ -77,7 +77,7 @@ def write(site: Site, task: str) -> dict[str, str]:
 def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[str, str]:
     """The page of one run; a large site has a hundred thousand of them, so everything here is done once."""
     column = shared.column
-    held = f"{site.store.folder(header)}/"
+    held = f"{site.store.folder_text(header)}/"
     stored = read_bytes(Path(held + RECORD_FILE))
     sha256 = hashlib.sha256(stored).hexdigest()
     same = sha256.startswith(site.results.digests[header.id])

@@ -79,7 +79,7 @@ class Site:
         """The same of a page whose bytes are *text*."""
         found = digest([code_digest(), self.url, inputs], 24)
         if not (self.before and self.manifest.get(path) == found and self.take_over(path)):
-            with (self.folder / path).open("wb", buffering=0) as file:
+            with Path(f"{self.folder}/{path}").open("wb", buffering=0) as file:
                 file.write(text())
         return {path: found}
 
