@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,24 +24,18 @@ from harness.columns import (
     read_scores,
 )
 from harness.errors import TouchstoneError
-from harness.parallel import each
+from harness.parallel import MOST, each
 from harness.ranking import Pair, Pool
-from harness.record import Cost, Latency, Record, migrated, read_bytes, record_of
+from harness.record import Cost, Latency, Record, read_bytes, record_of
 from harness.scores import Summary
 from harness.spec import digest
 from harness.standings import item_weights, standings, summaries_of
 from harness.stats import borda
-from harness.store import Store, records_below
+from harness.store import Store
+from harness.walk import parts_of, records_below
 
 WORTH = 2_000  # results from which several processes pay
 BATCH = 500  # folders of a store that one process looks through before it gets others
-KEPT = (
-    "finished",
-    "data",
-    "device",
-    "machine",
-    "made_with",
-)  # provenance that other pages than a run's own show
 
 
 @dataclass(frozen=True)
@@ -86,9 +80,8 @@ class Board:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a site shows. records: newest first, without what only their own pages show; methods by
-    key; tasks by name. digests: of the bytes of each record, by run id. left_out: a line for each suite that
-    cannot be read.
+    """All that a site shows. records: newest first; methods by key; tasks by name. left_out: a line for each
+    suite that cannot be read. digests, sizes: SHA-256 and bytes of each record's file, by run id.
     """
 
     records: tuple[Record, ...]
@@ -97,6 +90,7 @@ class Results:
     boards: tuple[Board, ...]
     left_out: tuple[str, ...]
     digests: Mapping[str, str]
+    sizes: Mapping[str, int]
 
 
 def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> Results:
@@ -104,12 +98,13 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
 
     before: folder of the tasks of an earlier build, whose per-item scores are taken where they are the same.
     """
-    parts = store.parts()
-    processes = 0 if len(parts) >= WORTH else 1
+    parts = parts_of(store.root)
+    processes = MOST if len(parts) >= WORTH else 1  # also beyond the cores: they wait for the disk
     batches = [parts[start : start + BATCH] for start in range(0, len(parts), BATCH)]
-    pairs = [pair for batch in each(_headers, None, batches, processes) for pair in batch]
-    records = _once_each(record for record, _ in pairs)
-    digests = {record.id: text for record, text in pairs}
+    stored = _once_each(one for batch in each(_records, None, batches, processes) for one in batch)
+    records = [one.record for one in stored]
+    digests = {one.record.id: one.sha256 for one in stored}
+    sizes = {one.record.id: one.bytes for one in stored}
     by_task: dict[str, list[Record]] = {}
     for record in records:
         by_task.setdefault(record.run.task.name, []).append(record)
@@ -129,7 +124,7 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
         if any(task.name in tasks for task in suite.tasks):
             boards.append(board(suite, tasks, methods))
     newest_first = tuple(reversed(records))
-    return Results(newest_first, methods, tasks, tuple(boards), tuple(left_out), digests)
+    return Results(newest_first, methods, tasks, tuple(boards), tuple(left_out), digests, sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,38 +134,43 @@ class _Shared:
     before: Before | None
 
 
-def _headers(_: None, parts: Sequence[str]) -> list[tuple[Record, str]]:
-    """The records below some folders without what only their own pages show, each with the digest of its
-    bytes.
-    """
+class _Stored(NamedTuple):
+    record: Record
+    sha256: str  # of its file
+    bytes: int
+
+
+def _records(_: None, parts: Sequence[str]) -> list[_Stored]:
+    """The records below some folders."""
     found = []
-    same: dict[Any, Any] = {}  # one object for all equal values: a large store must fit into memory
+    same: dict[Any, Any] = {}
     for path in (path for part in parts for path in records_below(part)):
         text = read_bytes(Path(path))
-        record = record_of(text, path)
-        held = record.provenance
-        kept = {name: same.setdefault(name + repr(held[name]), held[name]) for name in KEPT if name in held}
-        scores = {same.setdefault(name, name): summary for name, summary in record.scores.items()}
-        run = replace(record.run, task=same.setdefault(record.run.task, record.run.task))
-        latency = replace(record.latency, hardware={}) if record.latency else None
-        cost = replace(record.cost, phases={})
-        header = replace(
-            record, run=run, scores=scores, counts={}, cost=cost, provenance=kept, latency=latency
-        )
-        header.run.method.key  # noqa: B018  worked out here, by one of several processes, and kept
-        found.append((header, hashlib.sha256(text).hexdigest()[:32]))
+        record = _compact(record_of(text, path), same)
+        record.run.method.key  # noqa: B018  worked out here, by one of several processes, and kept
+        found.append(_Stored(record, hashlib.sha256(text).hexdigest(), len(text)))
     return found
 
 
-def whole(header: Record, text: bytes) -> Record:
-    """The record that *header* was made of, from the bytes that it was made of: they were checked then."""
-    body = migrated(json.loads(text), header.id)
-    cost = replace(header.cost, phases=body["cost"].get("phases", {}))
-    latency = header.latency
-    if latency:
-        latency = replace(latency, hardware=body["latency"]["hardware"])
-    given = {name: body.get(name, {}) for name in ("provenance", "counts")}
-    return replace(header, cost=cost, latency=latency, **given)
+def _compact(record: Record, same: dict[Any, Any]) -> Record:
+    """The record with one object for all equal values of *same*: a large store must fit into memory."""
+
+    def one(value: Any) -> Any:
+        return same.setdefault(repr(value), value) if isinstance(value, dict) else value
+
+    def named(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {sys.intern(name): one(value) for name, value in values.items()}
+
+    latency = record.latency
+    return replace(
+        record,
+        run=replace(record.run, task=same.setdefault(record.run.task, record.run.task)),
+        scores=named(record.scores),
+        counts=one(record.counts),
+        cost=replace(record.cost, phases=named(record.cost.phases)),
+        provenance=named(record.provenance),
+        latency=replace(latency, hardware=one(latency.hardware)) if latency else None,
+    )
 
 
 def _scores(shared: _Shared, name: str) -> ItemScores:
@@ -261,9 +261,9 @@ def _slowest(row: Row) -> Latency | None:
     return max(timed, key=lambda latency: latency.p50) if len(timed) == len(row.cells) else None
 
 
-def _once_each(records: Iterable[Record]) -> list[Record]:
-    """Records oldest first, one for each run: one stored under two method names keeps the newer."""
-    kept: dict[str, Record] = {}
-    for record in sorted(records, key=lambda r: (r.status == "done", r.finished)):
-        kept[record.id] = record
-    return sorted(kept.values(), key=lambda record: (record.finished, record.id))
+def _once_each(found: Iterable[_Stored]) -> list[_Stored]:
+    """Oldest first, one for each run: one stored under two method names keeps the newer."""
+    kept: dict[str, _Stored] = {}
+    for one in sorted(found, key=lambda one: (one.record.status == "done", one.record.finished)):
+        kept[one.record.id] = one
+    return sorted(kept.values(), key=lambda one: (one.record.finished, one.record.id))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 S = TypeVar("S")
 J = TypeVar("J")
 R = TypeVar("R")
@@ -30,7 +32,7 @@ def each(function: Callable[[S, J], R], shared: S, jobs: Sequence[J], processes:
     _shared[:] = [function, shared]
     gc.freeze()  # a collection in a child would copy every page of what is shared
     try:
-        with uncollected(), multiprocessing.get_context("fork").Pool(count, _collect_seldom) as pool:
+        with uncollected(), multiprocessing.get_context("fork").Pool(count, _calm) as pool:
             return pool.map(_call, jobs, chunksize=1)
     finally:
         gc.unfreeze()
@@ -51,9 +53,13 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _collect_seldom() -> None:
+def _calm() -> None:
+    """What a forked process is asked first: not to look for garbage often, nor to work with more threads than
+    the one, since the others have cores of their own.
+    """
     gc.set_threshold(*SELDOM)
     gc.enable()
+    threadpool_limits(1)
 
 
 def _forks() -> bool:

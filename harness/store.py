@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,12 +27,11 @@ from harness.tasks.choose import ChooseTask
 from harness.tasks.generate import GenerateTask
 from harness.tasks.perplexity import PerplexityTask
 from harness.tasks.rank import RankTask
+from harness.walk import REPORTED, parts_of, records_below
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPORTED = "_reported"
-APART = (".partial", REPORTED)  # folders whose runs are none of the store's
 RUN_FILE, ANSWERS_FILE, ITEMS_FILE = "run.trec.zst", "answers.parquet", "items.parquet"
 
 
@@ -274,44 +273,9 @@ class Store:
         partial.rename(self.root / "index.parquet")
         return frame
 
-    def parts(self) -> list[str]:
-        """Folders that together hold every record, in the order of their paths, to be looked through side by
-        side: the first three levels below the root, as many as there are results of methods on tasks.
-        """
-        folders = [str(self.root)] if self.root.is_dir() else []
-        for _ in range(3):
-            folders = [inner for folder in folders for inner in _look(folder).folders]
-        return folders
-
     def record_files(self) -> Iterator[Path]:
         """Every record's file, in the order of the paths."""
-        return (Path(path) for part in self.parts() for path in records_below(part))
-
-
-def records_below(folder: str) -> Iterator[str]:
-    """The files of the records in a folder of a store and below it, in the order of the paths."""
-    found = _look(folder)
-    if found.record:
-        yield f"{folder}/{RECORD_FILE}"
-    for inner in found.folders:
-        yield from records_below(inner)
-
-
-class _Looked(NamedTuple):
-    folders: list[str]  # those that may hold records
-    record: bool  # whether one is here
-
-
-def _look(folder: str) -> _Looked:
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-    except OSError as error:
-        raise TouchstoneError(
-            "cannot look for results", where=folder, why=error.strerror or str(error)
-        ) from error
-    inner = [f"{folder}/{name}" for name, is_folder in found if is_folder and name not in APART]
-    return _Looked(inner, (RECORD_FILE, False) in found)
+        return (Path(path) for part in parts_of(self.root) for path in records_below(part))
 
 
 def limited(task: Task, limit: int) -> Task:

@@ -61,7 +61,7 @@ LAYERS = (
         "sparse_models",
         "sparse_training",
     },
-    {"registry", "catalog", "record", "shards", "store"},
+    {"registry", "catalog", "record", "shards", "store", "walk"},
     {"execute"},
     {"schedule"},
     {

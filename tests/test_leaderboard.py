@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from harness.catalog import Catalog, Suite
 from harness.columns import competitors, current_records, hardest, methods_of, pool
 from harness.errors import TouchstoneError
 from harness.execute import Session
-from harness.leaderboard import board, read_results, whole
-from harness.record import Latency, Record, record_of, to_text
+from harness.leaderboard import board, read_results
+from harness.record import RECORD_FILE, Latency, Record, record_of
 from harness.spec import Json, MethodSpec
 from harness.store import ITEMS_FILE, Store
 from tests.boards import TOY, column, mean, methods, record, store_record
@@ -209,15 +210,17 @@ def test_items_stored_in_another_way_are_the_same_items(tmp_path: Path) -> None:
     assert found.items == tuple(f"q{number}" for number in range(len(LOW)))
 
 
-def test_what_a_header_lacks_is_taken_from_its_bytes(tmp_path: Path) -> None:
+def test_records_are_read_as_stored(tmp_path: Path) -> None:
     store, made = Store(tmp_path), record("bm25", LOW)
     latency = Latency(0.1, 0.2, 0.3, 4, 1, {"cpu": "x"})
     made = replace(made, latency=latency, provenance={**made.provenance, "versions": {"numpy": "2"}})
-    for one in (made, record("broken", None)):
-        store_record(store, one, LOW if one.scores else None)
-        (header,) = (found for found in read_results(store, Catalog([])).records if found.id == one.id)
-        text = to_text(one).encode()
-        assert whole(header, text) == record_of(text, "here") == one
+    wanted = [store_record(store, one, LOW if one.scores else None) for one in (made, record("broken", None))]
+    found = read_results(store, Catalog([]))
+    assert sorted(found.records, key=str) == sorted(wanted, key=str)
+    for one in wanted:
+        text = (store.folder(one) / RECORD_FILE).read_bytes()
+        assert record_of(text, "here") == one
+        assert found.digests[one.id] == hashlib.sha256(text).hexdigest() and found.sizes[one.id] == len(text)
 
 
 def test_a_run_without_its_items_is_an_error(tmp_path: Path) -> None:
@@ -233,7 +236,10 @@ def test_a_run_stored_under_two_names_is_shown_once(tmp_path: Path) -> None:
         made = record(MethodSpec(name, "bm25", {"k1": 1.2}), LOW, finished=finished)
         store_record(store, replace(made, id="0123456789abcdef"), LOW)
     found = read_results(store, Catalog([]))
-    assert [(one.run.method.name, one.finished) for one in found.records] == [("bm25(k1=1.2)", "2026-02-01")]
+    (kept,) = found.records
+    assert (kept.run.method.name, kept.finished) == ("bm25(k1=1.2)", "2026-02-01")
+    file = store.folder(kept) / RECORD_FILE
+    assert found.digests == {kept.id: hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def test_combined_tasks_count_as_one(tmp_path: Path) -> None:

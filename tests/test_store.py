@@ -14,8 +14,7 @@ from harness import record as record_module
 from harness.errors import TouchstoneError
 from harness.execute import Session
 from harness.record import Latency, read_record, to_text
-from harness.store import Store, records_below, slug
-from tests import boards
+from harness.store import Store, slug
 from tests.test_execute import run
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -194,14 +193,3 @@ def test_bad_records(tmp_path: Path, text: str, says: str) -> None:
 
 def test_an_empty_store_is_empty(tmp_path: Path) -> None:
     assert Store(tmp_path / "none").find() == []
-
-
-def test_the_parts_of_a_store_hold_every_record(tmp_path: Path) -> None:
-    store, values = Store(tmp_path), np.array([0.5])
-    for method in ("bm25", "dense"):
-        boards.store_record(store, boards.record(method, values), values)
-    (tmp_path / "_reported" / "x").mkdir(parents=True)
-    (tmp_path / ".partial" / "y").mkdir(parents=True)
-    found = [Path(path) for part in store.parts() for path in records_below(part)]
-    assert found == list(store.record_files()) and len(found) == 2
-    assert Store(tmp_path / "none").parts() == []

@@ -14,11 +14,10 @@ import numpy as np
 from markupsafe import Markup
 
 from harness.columns import TaskResults, competitors, hardware_of, item_scores
-from harness.leaderboard import whole
 from harness.pages import terms
 from harness.pages.cells import Cells, soft
 from harness.pages.site import put
-from harness.record import RECORD_FILE, Record, read_bytes, record_of
+from harness.record import RECORD_FILE, Record
 from harness.spec import Json, Published
 
 if TYPE_CHECKING:
@@ -69,33 +68,30 @@ def write(site: Site, task: str) -> dict[str, str]:
     shared = Shared(column, published, site.renderer.cells("../"))
     made: dict[str, str] = {}
     (site.folder / "runs" / site.links.tasks[task]).mkdir()
-    for header in site.by_task[task]:
-        made |= _write(site, header, around.get(header.id, Around()), shared)
+    for record in site.by_task[task]:
+        made |= _write(site, record, around.get(record.id, Around()), shared)
     return made
 
 
-def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[str, str]:
+def _write(site: Site, record: Record, around: Around, shared: Shared) -> dict[str, str]:
     """The page of one run; a large site has a hundred thousand of them, so everything here is done once."""
     column = shared.column
-    held = f"{site.store.folder_text(header)}/"
-    stored = read_bytes(Path(held + RECORD_FILE))
-    sha256 = hashlib.sha256(stored).hexdigest()
-    same = sha256.startswith(site.results.digests[header.id])
-    record = whole(header, stored) if same else record_of(stored, held)
+    held = f"{site.store.folder_text(record)}/"
     told_files = record.provenance.get("files")
     named = told_files if isinstance(told_files, dict) else {}
-    hashes = {RECORD_FILE: (len(stored), sha256)} | _hashes(held, named)
+    own = site.results.sizes[record.id], site.results.digests[record.id]
+    hashes = {RECORD_FILE: own} | _hashes(held, named)
     others = [one for one in (around.above, around.below, around.newer) if one]
-    numbers = shared.published.get(header.run.method.name, {})
-    name, standing = site.results.methods[header.run.method.key].name, site.standing(header)
+    numbers = shared.published.get(record.run.method.name, {})
+    name, standing = site.results.methods[record.run.method.key].name, site.standing(record)
     inputs: Json = [
-        site.digests([header]),
+        site.digests([record]),
         [[file, size, found] for file, (size, found) in hashes.items()],
         [[one.id, site.results.methods[one.run.method.key].name] for one in others],
         [name, standing, column.task.title, site.links.tasks[column.task.name]],
         [str(one) for one in numbers.values()],
     ]
-    path, target = site.links.run(header), site.links.files(header)
+    path, target = site.links.run(record), site.links.files(record)
     for file in hashes:
         put(held + file, f"{site.folder}/{target}{file}")
 
@@ -107,7 +103,7 @@ def _write(site: Site, header: Record, around: Around, shared: Shared) -> dict[s
             "standing": standing,
             "scores": terms.score_rows(record, numbers),
             "notes": terms.notes(record),
-            "compared": shared.cells.compared(header, others),
+            "compared": shared.cells.compared(record, others),
             "cost": terms.cost_terms(record, hardware_of(record)),
             "ran": terms.ran_terms(record, shared.terms),
             "files": _files(named, hashes, "../" + target),

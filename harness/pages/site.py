@@ -26,6 +26,9 @@ from harness.registry import find_adapters
 from harness.spec import Json, digest
 from harness.store import Store
 
+# What writes pages, and of what: the task, the methods.
+Job = tuple[tuple[Callable[["Site", Any], dict[str, str]], ...], Any]
+
 
 @dataclass(frozen=True, eq=False)
 class Site:
@@ -55,11 +58,11 @@ class Site:
         shutil.copytree(shipped("site") / "static", self.folder / "static")
         for name in ("suites", "tasks", "methods", "runs"):
             (self.folder / name).mkdir()
-        jobs: list[tuple[Callable[[Site, Any], dict[str, str]], Any]] = [(fronts.write, None)]
-        jobs += [(suites.write, board) for board in range(len(self.results.boards))]
-        jobs += [(write, name) for name in self.results.tasks for write in (runs.write, tasks.write)]
+        jobs: list[Job] = [((fronts.write,), None)]
+        jobs += [((suites.write,), board) for board in range(len(self.results.boards))]
+        jobs += [((tasks.write, runs.write), name) for name in self.results.tasks]
         keys = list(self.results.methods)
-        jobs += [(methods.write, keys[start : start + 20]) for start in range(0, len(keys), 20)]
+        jobs += [((methods.write,), keys[start : start + 20]) for start in range(0, len(keys), 20)]
         processes = 0 if len(self.results.records) >= WORTH else 1
         made: dict[str, str] = {}
         for part in each(_write, self, jobs, processes):
@@ -169,9 +172,12 @@ class Site:
         ]
 
 
-def _write(site: Site, job: tuple[Callable[[Site, Any], dict[str, str]], Any]) -> dict[str, str]:
-    write, what = job
-    return write(site, what)
+def _write(site: Site, job: Job) -> dict[str, str]:
+    writes, what = job
+    made: dict[str, str] = {}
+    for write in writes:
+        made |= write(site, what)
+    return made
 
 
 def adapter_of(method: Method) -> type[Adapter] | None:

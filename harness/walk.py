@@ -1,0 +1,45 @@
+"""Finding the records of a store, which may be a hundred thousand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import TouchstoneError
+from harness.record import RECORD_FILE
+
+REPORTED = "_reported"
+APART = (".partial", REPORTED)  # folders whose runs are none of the store's
+
+
+def parts_of(root: Path) -> list[str]:
+    """Folders that together hold every record of a store, in the order of their paths, to be looked through
+    side by side: three levels below its root, as many as there are results of methods on tasks.
+    """
+    folders = [str(root)] if root.is_dir() else []
+    for _ in range(3):
+        folders = [inner for folder in folders for inner in _inside(folder)]
+    return folders
+
+
+def records_below(folder: str) -> Iterator[str]:
+    """The files of the records in a folder of a store and below it, in the order of the paths."""
+    path = f"{folder}/{RECORD_FILE}"
+    if os.access(path, os.F_OK):
+        yield path
+        return
+    for inner in _inside(folder):
+        yield from records_below(inner)
+
+
+def _inside(folder: str) -> list[str]:
+    """The folders in one that may hold records, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        raise TouchstoneError(
+            "cannot look for results", where=folder, why=error.strerror or str(error)
+        ) from error
+    return [f"{folder}/{name}" for name in names if name not in APART]
