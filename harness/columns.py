@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 Doubles = npt.NDArray[np.float64]
+UNREADABLE = (OSError, ValueError, KeyError)  # what reading a broken file of scores raises
 INPUTS = b"touchstone.inputs"  # metadata of a written file: what its scores were read from
 
 
@@ -97,8 +97,12 @@ def methods_of(records: Sequence[Record]) -> dict[str, Method]:
     specs = {record.run.method.key: record.run.method for record in records}
     models: dict[str, dict[str, None]] = {}
     by_id = {record.id: record for record in records}
+    told: dict[int, tuple[str, ...]] = {}  # by what runs were made with, an object that many of them share
     for record in records:
-        models.setdefault(record.run.method.key, {}).update(dict.fromkeys(models_of(record, by_id)))
+        made_with = id(record.provenance.get("made_with"))
+        if made_with not in told:
+            told[made_with] = tuple(models_of(record, by_id))
+        models.setdefault(record.run.method.key, {}).update(dict.fromkeys(told[made_with]))
     shared = Counter(spec.name for spec in specs.values())
     adapters = find_adapters().adapters
     found = {}
@@ -257,15 +261,16 @@ def _stored(measure: str, records: Sequence[Record], store: Store) -> ItemScores
     items, stored = first.column("item"), b""
     values = np.empty((len(items), len(records)))
     for place, record in enumerate(records):
-        with _opened(store, record) as (file, held):
+        try:
+            file, held = _opened(store, record)
             found = _stored_items(file, held)
-            same = found == stored != b"" or file.read(["item"], use_threads=False).column("item").equals(
-                items
-            )
+            same = found == stored != b"" or _read(file, ["item"]).column("item").equals(items)
             if not same:
                 raise TouchstoneError("its items are not those of the other runs", where=f"run {record.id}")
             stored = found
-            values[:, place] = file.read([measure], use_threads=False).column(measure).to_numpy()
+            values[:, place] = _read(file, [measure]).column(measure).to_numpy()
+        except UNREADABLE as error:
+            raise _unreadable(store, record, error) from error
     groups = np.zeros(len(values), np.int32)
     if measure in GROUPED:
         groups = np.unique(first.column("group").to_pylist(), return_inverse=True)[1].astype(np.int32)
@@ -283,25 +288,30 @@ def _stored_items(file: pq.ParquetFile, held: bytes) -> bytes:
 
 
 def item_scores(store: Store, record: Record, columns: Sequence[str] | None = None) -> pa.Table:
-    """The per-item scores of a run; one read without threads, which for small files costs the least."""
-    with _opened(store, record) as (file, _):
-        return file.read(columns=columns, use_threads=False)
+    """The per-item scores of a run."""
+    try:
+        return _read(_opened(store, record)[0], columns)
+    except UNREADABLE as error:
+        raise _unreadable(store, record, error) from error
 
 
-@contextmanager
-def _opened(store: Store, record: Record) -> Iterator[tuple[pq.ParquetFile, bytes]]:
-    """The file of the per-item scores of a run, and its bytes."""
+def _opened(store: Store, record: Record) -> tuple[pq.ParquetFile, bytes]:
+    """The file of the per-item scores of a run, in memory, and its bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = store.folder_text(record)
-    try:
-        with Path(f"{folder}/{ITEMS_FILE}").open("rb", buffering=0) as stream:
-            held = stream.readall()
-        with pq.ParquetFile(pa.BufferReader(held)) as file:
-            yield file, held
-    except (OSError, ValueError, KeyError) as error:
-        raise TouchstoneError("cannot read the per-item scores", where=folder, why=str(error)) from error
+    path = f"{store.folder_text(record)}/{ITEMS_FILE}"
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123  a Path costs as much as the reading
+        held = stream.readall()
+    return pq.ParquetFile(pa.BufferReader(held)), held
+
+
+def _read(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+    return file.read(columns=columns, use_threads=False)  # which for small files costs the least
+
+
+def _unreadable(store: Store, record: Record, error: Exception) -> TouchstoneError:
+    return TouchstoneError("cannot read the per-item scores", where=store.folder_text(record), why=str(error))
 
 
 def pool(columns: Sequence[TaskResults], keys: Sequence[str], weights: Sequence[float] | None = None) -> Pool:

@@ -145,7 +145,7 @@ def _records(_: None, parts: Sequence[str]) -> list[_Stored]:
     found = []
     same: dict[Any, Any] = {}
     for path in (path for part in parts for path in records_below(part)):
-        text = read_bytes(Path(path))
+        text = read_bytes(path)
         record = _compact(record_of(text, path), same)
         record.run.method.key  # noqa: B018  worked out here, by one of several processes, and kept
         found.append(_Stored(record, hashlib.sha256(text).hexdigest(), len(text)))

@@ -125,10 +125,10 @@ def read_record(path: Path) -> Record:
     return record_of(read_bytes(path), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """The bytes of a record's file."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  a Path costs as much as the reading
             return file.readall()
     except OSError as error:
         raise TouchstoneError("cannot read the record", where=str(path), why=str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -82,8 +83,7 @@ class Site:
         """The same of a page whose bytes are *text*."""
         found = digest([code_digest(), self.url, inputs], 24)
         if not (self.before and self.manifest.get(path) == found and self.take_over(path)):
-            with Path(f"{self.folder}/{path}").open("wb", buffering=0) as file:
-                file.write(text())
+            write_new(f"{self.folder}/{path}", text())
         return {path: found}
 
     def take_over(self, path: str) -> bool:
@@ -183,6 +183,13 @@ def _write(site: Site, job: Job) -> dict[str, str]:
 def adapter_of(method: Method) -> type[Adapter] | None:
     """The installed adapter of a method; ``package.module:Class`` is never imported for a page."""
     return find_adapters().adapters.get(method.spec.adapter)
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Write a file. As ``Path.write_bytes``, at half its cost: there may be a hundred thousand."""
+    with open(path, "wb", buffering=0) as file:  # noqa: PTH123
+        if file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def put(source: Path | str, target: Path | str) -> None:
