@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,13 +152,20 @@ def _hashes(folder: str, names: Iterable[str]) -> dict[str, tuple[int, str]]:
     found = {}
     for name in sorted(names):
         path = Path(folder + name)
-        if name != path.name or path.is_symlink() or not path.is_file():
+        if name != path.name or not _is_plain(path):
             continue
-        with path.open("rb", buffering=0) as handle:
+        with open(path, "rb", buffering=0) as handle:  # noqa: PTH123  there may be a hundred thousand
             size = os.fstat(handle.fileno()).st_size
             small = hashlib.sha256(handle.read()) if size < SMALL else hashlib.file_digest(handle, "sha256")
             found[name] = size, small.hexdigest()
     return found
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def neighbours(site: Site, column: TaskResults) -> dict[str, Around]:
