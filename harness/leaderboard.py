@@ -224,7 +224,7 @@ def _ranked(rows: Sequence[Row], columns: Sequence[TaskResults], weights: Sequen
     order = [named[place] for place in places]
     keys = [row.method.key for row in order]
     found = standings(Pool(scores.values[:, places], scores.strata), keys)
-    table = [[cell.main.value if cell and cell.main else np.nan for cell in row.cells] for row in order]
+    table = [[main.value if cell and (main := cell.main) else np.nan for cell in row.cells] for row in order]
     return [
         replace(row, cost=_total(row), latency=_slowest(row), points=points, **vars(one))
         for row, one, points in zip(order, found, borda(np.array(table)).tolist(), strict=True)
@@ -239,7 +239,7 @@ def _total(row: Row) -> Cost:
     """The costs of a complete row together: times and indexes add up, the peak is the largest."""
     records = [cell for cell in row.cells if cell]
     costs = [record.cost for record in records]
-    items = [record.main.n if record.main else 0 for record in records]
+    items = [main.n if (main := record.main) else 0 for record in records]
     devices = [cost.peak_device_bytes for cost in costs if cost.peak_device_bytes is not None]
     joules = [sum(cost.joules.values()) for cost in costs if cost.joules]
     rates = [cost.items_per_second for cost in costs]
