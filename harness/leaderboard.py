@@ -28,7 +28,7 @@ from harness.parallel import MOST, each
 from harness.ranking import Pair, Pool
 from harness.record import Cost, Latency, Record, read_bytes, record_of
 from harness.scores import Summary
-from harness.spec import digest
+from harness.spec import MethodSpec, digest
 from harness.standings import item_weights, standings, summaries_of
 from harness.stats import borda
 from harness.store import Store
@@ -103,6 +103,7 @@ def read_results(store: Store, catalog: Catalog, before: Path | None = None) -> 
     batches = [parts[start : start + BATCH] for start in range(0, len(parts), BATCH)]
     stored = _once_each(one for batch in each(_records, None, batches, processes) for one in batch)
     records = [one.record for one in stored]
+    _share_methods(records)
     digests = {one.record.id: one.sha256 for one in stored}
     sizes = {one.record.id: one.bytes for one in stored}
     by_task: dict[str, list[Record]] = {}
@@ -171,6 +172,15 @@ def _compact(record: Record, same: dict[Any, Any]) -> Record:
         provenance=named(record.provenance),
         latency=replace(latency, hardware=one(latency.hardware)) if latency else None,
     )
+
+
+def _share_methods(records: Iterable[Record]) -> None:
+    """Give runs of one method one object: those of different tasks come from different processes."""
+    methods: dict[tuple[str, str], MethodSpec] = {}
+    for record in records:
+        method = record.run.method
+        shared = methods.setdefault((method.key, method.name), method)
+        object.__setattr__(record.run, "method", shared)  # frozen, and nobody has seen it yet
 
 
 def _scores(shared: _Shared, name: str) -> ItemScores:

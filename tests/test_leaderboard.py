@@ -223,6 +223,17 @@ def test_records_are_read_as_stored(tmp_path: Path) -> None:
         assert found.digests[one.id] == hashlib.sha256(text).hexdigest() and found.sizes[one.id] == len(text)
 
 
+def test_runs_of_one_method_share_it_and_names_keep_apart(tmp_path: Path) -> None:
+    store, tasks = Store(tmp_path), [replace(TOY, name=name) for name in ("toy", "toy2")]
+    named = replace(record("bm25", LOW, tasks[0]), id="0" * 16)
+    named = replace(named, run=replace(named.run, method=replace(named.run.method, name="mine")))
+    for one in (record("bm25", LOW, tasks[0]), record("bm25", LOW, tasks[1]), named):
+        store_record(store, one, LOW)
+    found = read_results(store, Catalog([]))
+    assert sorted(one.run.method.name for one in found.records) == ["bm25", "bm25", "mine"]
+    assert len({id(one.run.method) for one in found.records}) == 2
+
+
 def test_a_run_without_its_items_is_an_error(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store_record(store, record("bm25", LOW), None)

@@ -78,8 +78,9 @@ def write(site: Site) -> list[Download]:
     pq.write_table(table, data / "results.parquet", compression="zstd")
     with (data / "results.json").open("w", encoding="utf-8") as file:
         encode = json.JSONEncoder(ensure_ascii=False).encode
-        parts = (encode(dict(zip(names, row, strict=True))) for row in rows)
-        file.write("[\n" + ",\n".join(parts) + "\n]\n")
+        for number, row in enumerate(rows):
+            file.write((",\n" if number else "[\n") + encode(dict(zip(names, row, strict=True))))
+        file.write("\n]\n" if rows else "[]\n")
     reported = [asdict(one) for rows in site.reported.values() for one in rows]
     text = json.dumps(reported, indent=1, ensure_ascii=False, sort_keys=True)
     (data / "reported.json").write_text(text + "\n", encoding="utf-8")
