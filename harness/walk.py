@@ -17,20 +17,28 @@ def parts_of(root: Path) -> list[str]:
     """Folders that together hold every record of a store, in the order of their paths, to be looked through
     side by side: three levels below its root, as many as there are results of methods on tasks.
     """
-    folders = [str(root)] if root.is_dir() else []
-    for _ in range(3):
-        folders = [inner for folder in folders for inner in _inside(folder)]
-    return folders
+    return list(_parts(str(root), 3)) if root.is_dir() else []
+
+
+def _parts(folder: str, levels: int) -> Iterator[str]:
+    if not levels or _holds_record(folder):
+        yield folder
+        return
+    for inner in _inside(folder):
+        yield from _parts(inner, levels - 1)
 
 
 def records_below(folder: str) -> Iterator[str]:
     """The files of the records in a folder of a store and below it, in the order of the paths."""
-    path = f"{folder}/{RECORD_FILE}"
-    if os.access(path, os.F_OK):
-        yield path
+    if _holds_record(folder):
+        yield f"{folder}/{RECORD_FILE}"
         return
     for inner in _inside(folder):
         yield from records_below(inner)
+
+
+def _holds_record(folder: str) -> bool:
+    return os.access(f"{folder}/{RECORD_FILE}", os.F_OK)
 
 
 def _inside(folder: str) -> list[str]:

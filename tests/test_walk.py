@@ -29,6 +29,14 @@ def test_the_parts_of_a_store_hold_every_record(tmp_path: Path) -> None:
     assert found_below(tmp_path) == sorted(wanted, key=lambda path: path.split("/"))
 
 
+@pytest.mark.parametrize("root", ["beir", "beir/scifact", "beir/scifact/bm25", "beir/scifact/bm25/1"])
+def test_records_are_found_from_wherever_one_looks(tmp_path: Path, root: str) -> None:
+    folder = tmp_path / "beir" / "scifact" / "bm25" / "1"
+    folder.mkdir(parents=True)
+    (folder / RECORD_FILE).write_text("{}")
+    assert found_below(tmp_path / root) == [f"{folder}/{RECORD_FILE}"]
+
+
 def test_no_store_has_no_parts(tmp_path: Path) -> None:
     assert parts_of(tmp_path / "none") == []
 
