@@ -69,8 +69,10 @@ class Store:
 
     def folder_text(self, record: Record) -> str:
         """The same as text: a large site asks for it several hundred thousand times."""
-        task = "/".join(map(slug, record.run.task.name.split("/")))
-        return f"{self.root}/{task}/{slug(record.run.method.name)}/{record.id}"
+        return self._folder(record.id, record.run.task.name, record.run.method.name)
+
+    def _folder(self, record_id: str, task: str, method: str) -> str:
+        return f"{self.root}/{'/'.join(map(slug, task.split('/')))}/{slug(method)}/{record_id}"
 
     def put(
         self, record: Record, task: Task | None, answers: Answers | None, scores: Scores | None
@@ -175,10 +177,10 @@ class Store:
 
     def done(self, record_id: str, task: str, method: str) -> Record | None:
         """The finished record of exactly this run, None when there is none."""
-        folder = self.root / Path(*map(slug, task.split("/"))) / slug(method) / record_id
-        if not (folder / RECORD_FILE).exists():
+        file = Path(self._folder(record_id, task, method)) / RECORD_FILE
+        if not file.exists():
             return None
-        record = read_record(folder / RECORD_FILE)
+        record = read_record(file)
         return record if record.status == "done" else None
 
     def items(self, record: Record) -> pd.DataFrame:

@@ -17,24 +17,21 @@ def parts_of(root: Path) -> list[str]:
     """Folders that together hold every record of a store, in the order of their paths, to be looked through
     side by side: three levels below its root, as many as there are results of methods on tasks.
     """
-    return list(_parts(str(root), 3)) if root.is_dir() else []
-
-
-def _parts(folder: str, levels: int) -> Iterator[str]:
-    if not levels or _holds_record(folder):
-        yield folder
-        return
-    for inner in _inside(folder):
-        yield from _parts(inner, levels - 1)
+    return list(_folders(str(root), 3)) if root.is_dir() else []
 
 
 def records_below(folder: str) -> Iterator[str]:
     """The files of the records in a folder of a store and below it, in the order of the paths."""
-    if _holds_record(folder):
-        yield f"{folder}/{RECORD_FILE}"
+    return (f"{found}/{RECORD_FILE}" for found in _folders(folder))
+
+
+def _folders(folder: str, levels: int = -1) -> Iterator[str]:
+    """The folders with a record in one and below it, and whatever is *levels* down (-1: nowhere)."""
+    if not levels or _holds_record(folder):
+        yield folder
         return
     for inner in _inside(folder):
-        yield from records_below(inner)
+        yield from _folders(inner, levels - 1)
 
 
 def _holds_record(folder: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from harness.catalog import Catalog
 from harness.errors import ExitCode, TouchstoneError
 from harness.execute import Session
 from harness.pages import runs, site
+from harness.pages.site import write_new
 from harness.publish import build_site, server
 from harness.store import Store
 from tests.boards import TOY, record, store_record
@@ -239,3 +241,15 @@ def test_a_large_store_gives_the_same_bytes(
         monkeypatch.setattr(module, "WORTH", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     assert contents(build_site(store, Catalog([]), tmp_path / "large").out) == contents(small)
+
+
+def test_a_file_is_written_whole_or_not_without_an_error(tmp_path: Path) -> None:
+    content, limits = b"x" * 10_000, resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_new(str(tmp_path / "whole"), content)
+    assert (tmp_path / "whole").read_bytes() == content
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))  # then the system takes a part only
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_new(str(tmp_path / "cut"), content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

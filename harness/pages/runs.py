@@ -154,7 +154,7 @@ def _hashes(folder: str, names: Iterable[str]) -> dict[str, tuple[int, str]]:
         path = Path(folder + name)
         if name != path.name or not _is_plain(path):
             continue
-        with open(path, "rb", buffering=0) as handle:  # noqa: PTH123  there may be a hundred thousand
+        with path.open("rb", buffering=0) as handle:
             size = os.fstat(handle.fileno()).st_size
             small = hashlib.sha256(handle.read()) if size < SMALL else hashlib.file_digest(handle, "sha256")
             found[name] = size, small.hexdigest()

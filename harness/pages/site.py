@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -188,8 +187,9 @@ def adapter_of(method: Method) -> type[Adapter] | None:
 def write_new(path: str, content: bytes) -> None:
     """Write a file. As ``Path.write_bytes``, at half its cost: there may be a hundred thousand."""
     with open(path, "wb", buffering=0) as file:  # noqa: PTH123
-        if file.write(content) != len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        left = memoryview(content)
+        while left:  # a full disk takes a part, and refuses the rest
+            left = left[file.write(left) :]
 
 
 def put(source: Path | str, target: Path | str) -> None:
